@@ -1,0 +1,1 @@
+"""Measurements of the toolkit, run from the checkout: ``python -m benchmarks``."""

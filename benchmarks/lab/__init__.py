@@ -1,0 +1,1 @@
+"""Labelled traffic of real programs, recorded in network namespaces."""

@@ -1,0 +1,313 @@
+"""The model file: one `.tflite` that is also a zip, so that a model carries its own contract.
+
+The flatbuffer comes first, a zip archive behind it, the way TFLite Metadata packs associated
+files: any TFLite interpreter loads the file, any unzip lists it. Inside the zip:
+
+    bundle.json      what this module reads and writes
+    scaler.npy       the scaler's table (see `contract.scaling`)
+    MODEL_CARD.md    the same facts for people
+
+Opening checks all of it and refuses with a sentence that says which part does not fit.
+
+`FORMAT_VERSION` is one integer. Raise it when a reader of the present version would misread or
+crash on the new file; adding a key that old readers may ignore needs no new number. A reader reads
+every older version and refuses newer ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import struct
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.contract.errors import ModelFileError, SchemaMismatch
+from edge_agent.contract.files import write_atomically
+from edge_agent.contract.profiles import PROFILES, Profile
+from edge_agent.contract.scaling import SCALERS, Scaler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT_VERSION: Final = 1
+
+# A gateway must not be made to unpack a bomb: the largest honest table (78 features) is 80 KB.
+_MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024
+# The file identifier every TFLite flatbuffer carries behind its first offset.
+_TFLITE_MARK: Final = b"TFL3"
+# Zip members get a fixed date, so that the same inputs give the same bytes.
+_ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)
+
+_MAKE_AGAIN: Final = "convert the run again with edge-convert"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFeature:
+    """A column the model takes, in the unit it was trained on."""
+
+    name: str
+    unit: str
+
+
+def fingerprint(profile: Profile, features: Sequence[ModelFeature], scaler: Scaler) -> str:
+    """Hash everything that turns packets into the model's input.
+
+    Two models with one fingerprint may be swapped under a running agent. It covers the profile
+    with its time-outs, the columns in order with their units, and the scaler's table.
+    """
+    facts = {
+        "profile": profile.name,
+        "flow_timeout_s": profile.flow_timeout_s,
+        "live": asdict(profile.live) if profile.live else None,
+        "features": [[feature.name, feature.unit] for feature in features],
+        "scaler": scaler.sha256(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model with all that is needed to feed it and to judge its scores.
+
+    Attributes:
+        flatbuffer: The TFLite model.
+        profile: Flow profile its rows come from.
+        features: Columns in model order.
+        scaler: Raw values → [0, 1].
+        threshold: Scores at or above it are attacks; between 0 and 1.
+        threshold_rule: How the threshold was chosen, in words.
+        classes: Names of score 0 and score 1.
+        name: What the model is called in alerts, e.g. "cnn-lstm-edge int8".
+        provenance: Data files with hashes, split, seed, package versions, date.
+        metrics: {"full": ..., "converted": ...}, keys as in `metrics.json`.
+        gate: Verdict and figures of the conversion gate.
+        model_card: Markdown for people.
+    """
+
+    flatbuffer: bytes
+    profile: Profile
+    features: tuple[ModelFeature, ...]
+    scaler: Scaler
+    threshold: float
+    threshold_rule: str
+    name: str
+    classes: tuple[str, ...] = ("benign", "attack")
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
+    model_card: str = ""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns in model order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def fingerprint(self) -> str:
+        """See `fingerprint`."""
+        return fingerprint(self.profile, self.features, self.scaler)
+
+    def to_bytes(self) -> bytes:
+        """The whole model file."""
+        table = self.scaler.to_bytes()
+        facts = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "profile": self.profile.name,
+            "features": [asdict(feature) for feature in self.features],
+            "fingerprint": self.fingerprint,
+            "classes": list(self.classes),
+            "threshold": self.threshold,
+            "threshold_rule": self.threshold_rule,
+            "flatbuffer": {
+                "length_bytes": len(self.flatbuffer),
+                "sha256": hashlib.sha256(self.flatbuffer).hexdigest(),
+            },
+            "scaler": {
+                "kind": self.scaler.kind,
+                "file": "scaler.npy",
+                "sha256": hashlib.sha256(table).hexdigest(),
+            },
+            "provenance": self.provenance,
+            "metrics": self.metrics,
+            "gate": self.gate,
+        }
+        buffer = io.BytesIO(self.flatbuffer)
+        buffer.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in (
+                ("bundle.json", json.dumps(facts, indent=1, ensure_ascii=False).encode()),
+                ("scaler.npy", table),
+                ("MODEL_CARD.md", self.model_card.encode()),
+            ):
+                member = zipfile.ZipInfo(name, _ZIP_DATE)
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, data, zipfile.ZIP_DEFLATED)
+        return buffer.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write the model file whole or not at all.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        write_atomically(path, self.to_bytes())
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Read a model file and check every part against the others.
+
+        Raises:
+            ModelFileError: It is missing, truncated, altered, or of a newer format.
+            SchemaMismatch: Its columns are not those of its profile here.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(
+                path, f"cannot be read ({error.strerror})", remedy="check the path"
+            ) from error
+        return cls.from_bytes(data, path)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: Path) -> Bundle:
+        """As `open`, from bytes; `path` is what errors call the file."""
+        if data[4:8] != _TFLITE_MARK:
+            raise ModelFileError(path, "is not a TFLite model", remedy=_MAKE_AGAIN)
+        facts, members = _unpack(data, path)
+        try:
+            return _parse(facts, members, data, path)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ModelFileError(
+                path,
+                f"lacks or garbles {error} in its bundle.json",
+                remedy=_MAKE_AGAIN,
+            ) from error
+
+
+def _unpack(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The zip behind the flatbuffer: bundle.json parsed, and every member's bytes."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {}
+            for info in archive.infolist():
+                with archive.open(info) as member:
+                    members[info.filename] = member.read(_MAX_MEMBER_BYTES + 1)
+        facts = json.loads(members["bundle.json"])
+    except KeyError as error:
+        raise ModelFileError(
+            path, "is a TFLite model without a bundle.json", remedy=_MAKE_AGAIN
+        ) from error
+    # All that zipfile lets through when bytes are missing or garbled.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        ValueError,
+        OSError,
+        EOFError,
+        RuntimeError,
+    ) as error:
+        raise ModelFileError(
+            path, f"is truncated or altered ({error})", remedy="copy it again or " + _MAKE_AGAIN
+        ) from error
+    if any(len(member) > _MAX_MEMBER_BYTES for member in members.values()):
+        raise ModelFileError(
+            path, "holds a member larger than 4 MiB", remedy="do not use this file"
+        )
+    if not isinstance(facts, dict):
+        raise ModelFileError(path, "has a bundle.json that is no object", remedy=_MAKE_AGAIN)
+    return facts, members
+
+
+def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: Path) -> Bundle:
+    version = facts["format_version"]
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModelFileError(
+            path,
+            f"has format version {version}, newer than {FORMAT_VERSION}, the newest known here",
+            remedy="update edge-ids on this machine",
+        )
+    flatbuffer = data[: facts["flatbuffer"]["length_bytes"]]
+    _check_digest(flatbuffer, facts["flatbuffer"]["sha256"], "the TFLite model", path)
+    table = members[facts["scaler"]["file"]]
+    _check_digest(table, facts["scaler"]["sha256"], "the scaler table", path)
+    if facts["scaler"]["kind"] not in SCALERS:
+        raise ModelFileError(
+            path,
+            f"uses the unknown scaler {facts['scaler']['kind']!r}",
+            remedy="update edge-ids on this machine",
+        )
+    try:
+        scaler = Scaler.from_bytes(facts["scaler"]["kind"], table)
+    except ValueError as error:
+        raise ModelFileError(path, f"has a broken scaler ({error})", remedy=_MAKE_AGAIN) from error
+    features = tuple(ModelFeature(item["name"], item["unit"]) for item in facts["features"])
+    profile = _checked_profile(facts["profile"], features, path)
+    if scaler.n_features != len(features):
+        raise ModelFileError(
+            path,
+            f"has a scaler for {scaler.n_features} features but lists {len(features)}",
+            remedy=_MAKE_AGAIN,
+        )
+    if fingerprint(profile, features, scaler) != facts["fingerprint"]:
+        raise ModelFileError(
+            path,
+            "has a fingerprint that does not fit its profile, features and scaler here",
+            remedy="use the edge-ids version that made it, or " + _MAKE_AGAIN,
+        )
+    threshold = float(facts["threshold"])
+    if not 0 <= threshold <= 1 or not np.isfinite(threshold):
+        raise ModelFileError(path, f"has the impossible threshold {threshold}", remedy=_MAKE_AGAIN)
+    return Bundle(
+        flatbuffer=flatbuffer,
+        profile=profile,
+        features=features,
+        scaler=scaler,
+        threshold=threshold,
+        threshold_rule=facts["threshold_rule"],
+        name=facts["name"],
+        classes=tuple(facts["classes"]),
+        provenance=facts["provenance"],
+        metrics=facts["metrics"],
+        gate=facts["gate"],
+        model_card=members["MODEL_CARD.md"].decode(),
+    )
+
+
+def _check_digest(data: bytes, expected: str, what: str, path: Path) -> None:
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise ModelFileError(
+            path,
+            f"is altered: {what} does not have the digest in its bundle.json",
+            remedy="copy it again or " + _MAKE_AGAIN,
+        )
+
+
+def _checked_profile(name: str, features: tuple[ModelFeature, ...], path: Path) -> Profile:
+    profile = PROFILES.get(name)
+    if profile is None:
+        raise ModelFileError(
+            path,
+            f"is for the unknown flow profile {name!r}",
+            remedy="update edge-ids on this machine",
+        )
+    here = {feature.name: feature.unit for feature in profile.features}
+    unknown = [feature.name for feature in features if here.get(feature.name) != feature.unit]
+    if unknown:
+        raise SchemaMismatch(
+            path,
+            f"wants {', '.join(unknown)}, which profile {name} does not measure here",
+            remedy="use the edge-ids version that made it, or " + _MAKE_AGAIN,
+            expected=[feature.name for feature in features],
+            found=list(here),
+        )
+    return profile

@@ -1,0 +1,59 @@
+"""Results appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from edge_agent.contract.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def atomic_output(path: Path, mode: str = "wb") -> Iterator[IO[bytes] | IO[str]]:
+    """Open a file that takes its name only when the block ends well.
+
+    Args:
+        path: Where the result will be; its folder is made if needed.
+        mode: "wb" or "w" (UTF-8, line ends as written).
+
+    Raises:
+        OutputError: The folder or the file cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with os.fdopen(handle, mode, **text) as stream:  # type: ignore[call-overload]
+            yield stream
+        # mkstemp makes files for the owner only; a result has the user's usual permissions.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder, its"
+            " permissions and the free space."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_output(path, "wb") as stream:
+        stream.write(data)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Features to scores: the TFLite interpreter behind scaler and threshold."""

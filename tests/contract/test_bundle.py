@@ -1,0 +1,219 @@
+"""The model file: whole, or refused with a sentence. No altered file may pass for another model."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.contract.bundle import FORMAT_VERSION, Bundle, ModelFeature, fingerprint
+from edge_agent.contract.errors import ModelFileError, SchemaMismatch
+from edge_agent.contract.profiles import PROFILES
+from edge_agent.contract.scaling import SCALERS, Scaler
+
+PATH = Path("model.tflite")
+FLATBUFFER = b"\x1c\x00\x00\x00TFL3" + bytes(range(40))
+NAMES = ("Flow Duration", "Total Fwd Packet", "SYN Flag Count")
+
+texts = st.text(max_size=20)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def make(**changes: Any) -> Bundle:
+    profile = PROFILES["improved"]
+    features = tuple(ModelFeature(f.name, f.unit) for f in profile.select(NAMES))
+    raw = np.arange(30, dtype=np.float32).reshape(10, 3)
+    made = Bundle(
+        flatbuffer=FLATBUFFER,
+        profile=profile,
+        features=features,
+        scaler=Scaler.fit("minmax", raw),
+        threshold=0.25,
+        threshold_rule="highest F1",
+        name="toy",
+        model_card="# toy\n",
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def rewritten(bundle: Bundle, **changes: Any) -> bytes:
+    """The file with other facts in its bundle.json, otherwise sound."""
+    with zipfile.ZipFile(io.BytesIO(bundle.to_bytes())) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    facts = {**json.loads(members["bundle.json"]), **changes}
+    members["bundle.json"] = json.dumps(
+        {key: value for key, value in facts.items() if value is not ...}
+    ).encode()
+    return packed(bundle.flatbuffer, members)
+
+
+def packed(flatbuffer: bytes, members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO(flatbuffer)
+    buffer.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def refusal(data: bytes) -> ModelFileError:
+    with pytest.raises(ModelFileError) as caught:
+        Bundle.from_bytes(data, PATH)
+    text = str(caught.value)
+    assert text.startswith("model.tflite")
+    assert re.fullmatch(r"[^\n]+; [^\n]+\.", text), "one sentence with a remedy"
+    return caught.value
+
+
+@given(
+    name=texts,
+    rule=texts,
+    card=texts,
+    threshold=st.floats(0, 1),
+    provenance=st.dictionaries(texts, documents, max_size=3),
+    kind=st.sampled_from(SCALERS),
+    flatbuffer=st.binary(max_size=80),
+)
+def test_round_trip(
+    name: str,
+    rule: str,
+    card: str,
+    threshold: float,
+    provenance: dict[str, Any],
+    kind: str,
+    flatbuffer: bytes,
+) -> None:
+    bundle = make(
+        name=name,
+        threshold_rule=rule,
+        model_card=card,
+        threshold=threshold,
+        provenance=provenance,
+        scaler=Scaler.fit(kind, np.arange(30, dtype=np.float32).reshape(10, 3)),
+        flatbuffer=b"1234TFL3" + flatbuffer,
+    )
+    data = bundle.to_bytes()
+    assert Bundle.from_bytes(data, PATH) == bundle
+    assert bundle.to_bytes() == data, "the same facts give the same bytes"
+
+
+def test_file_is_a_zip_and_begins_with_the_flatbuffer(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "model.tflite"
+    make().save(path)
+    assert path.read_bytes().startswith(FLATBUFFER)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["bundle.json", "scaler.npy", "MODEL_CARD.md"]
+        assert archive.testzip() is None
+    assert Bundle.open(path) == make()
+
+
+def test_truncation_at_every_length_is_refused() -> None:
+    data = make().to_bytes()
+    for length in range(len(data)):
+        refusal(data[:length])
+
+
+def test_no_altered_byte_gives_another_model() -> None:
+    bundle = make()
+    data = bundle.to_bytes()
+    # All bytes of such a small file; three ways each: lowest bit, highest bit, all bits.
+    for position in range(len(data)):
+        for flip in (0x01, 0x80, 0xFF):
+            altered = bytearray(data)
+            altered[position] ^= flip
+            try:
+                opened = Bundle.from_bytes(bytes(altered), PATH)
+            except ModelFileError:
+                continue
+            assert opened == bundle, f"byte {position}"
+
+
+def test_bytes_behind_the_file_do_not_change_the_model() -> None:
+    # As zip files go, an archive's end is looked for from behind.
+    assert Bundle.from_bytes(make().to_bytes() + b"\x00" * 10, PATH) == make()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format_version": FORMAT_VERSION + 1}, "newer than 1, .*; update edge-ids"),
+        ({"format_version": "1"}, "format version"),
+        ({"format_version": ...}, "lacks or garbles 'format_version'"),
+        ({"features": ...}, "lacks or garbles 'features'"),
+        ({"profile": "cic2042"}, "unknown flow profile 'cic2042'"),
+        ({"profile": "gateway"}, "fingerprint"),
+        ({"threshold": 1.5}, "impossible threshold"),
+        ({"threshold": "high"}, "garbles"),
+        ({"threshold": float("nan")}, "impossible threshold"),
+        ({"fingerprint": "0" * 64}, "fingerprint"),
+        ({"flatbuffer": {"length_bytes": 8, "sha256": "0" * 64}}, "the TFLite model"),
+        ({"flatbuffer": 3}, "garbles"),
+        ({"scaler": {"kind": "rank", "file": "scaler.npy", "sha256": ""}}, "scaler table"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
+    assert re.search(said, str(refusal(rewritten(make(), **changes))))
+
+
+def test_columns_of_another_profile_are_a_mismatch() -> None:
+    error = refusal(rewritten(make(), profile="cic2017"))
+    assert isinstance(error, SchemaMismatch)
+    assert error.expected == NAMES
+    assert "Total Fwd Packet" in str(error)
+    assert "Total Fwd Packets" in error.found
+
+
+def test_a_unit_counts_as_part_of_a_column() -> None:
+    features = [{"name": name, "unit": "s"} for name in NAMES]
+    assert isinstance(refusal(rewritten(make(), features=features)), SchemaMismatch)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is not a TFLite model"),
+        (b"flow_id,score\n" * 9, "is not a TFLite model"),
+        (FLATBUFFER, "truncated or altered"),
+        (packed(FLATBUFFER, {"labels.txt": b"a"}), "without a bundle.json"),
+        (packed(FLATBUFFER, {"bundle.json": b"[1]"}), "no object"),
+        (packed(FLATBUFFER, {"bundle.json": b"{"}), "truncated or altered"),
+        (packed(FLATBUFFER, {"bundle.json": b"{}", "big": bytes(5 << 20)}), "larger than 4 MiB"),
+    ],
+    ids=["empty", "csv", "bare", "foreign zip", "list", "half json", "bomb"],
+)
+def test_other_files_are_refused(data: bytes, said: str) -> None:
+    assert said in str(refusal(data))
+
+
+def test_missing_file_names_the_path(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"none\.tflite: cannot be read .*; check the path\."):
+        Bundle.open(tmp_path / "none.tflite")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        Bundle.open(tmp_path)
+
+
+def test_fingerprint_covers_profile_columns_order_units_and_scaler() -> None:
+    bundle = make()
+    first, second, third = bundle.features
+    others = {
+        fingerprint(PROFILES["gateway"], bundle.features, bundle.scaler),
+        fingerprint(bundle.profile, (second, first, third), bundle.scaler),
+        fingerprint(bundle.profile, (ModelFeature(first.name, "s"), second, third), bundle.scaler),
+        fingerprint(bundle.profile, bundle.features, Scaler("log1p", bundle.scaler.table)),
+        bundle.fingerprint,
+    }
+    assert len(others) == 5
+    assert make(threshold=0.9, name="other").fingerprint == bundle.fingerprint

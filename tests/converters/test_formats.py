@@ -1,0 +1,151 @@
+"""Every format against Keras, through the agent's detector: one parity test for all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from converters.calibration import calibration_rows
+from converters.formats import Format, Job
+from converters.gate import repeats
+from edge_agent.contract.errors import ConversionError
+from edge_agent.detect import interpreter
+from edge_agent.detect.detector import Detector
+from edge_agent.detect.interpreter import Model, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.converters.conftest import Workshop
+
+# Largest score difference to Keras. float32: another order of additions. float16 keeps 11 bits of
+# each weight. 8 bits: a code per layer is 1/256 at best, and errors add up over the LSTM's steps.
+TOLERANCE = {
+    Format.FLOAT32: 1e-5,
+    Format.FLOAT16: 5e-3,
+    Format.DYNAMIC_RANGE: 0.1,
+    Format.INT8: 0.2,
+}
+# Rows between the classes may change sides; the problem has next to none.
+MIN_AGREEMENT = 0.995
+
+
+@pytest.mark.parametrize("form", Format, ids=lambda form: form.value)
+def test_parity_with_keras(workshop: Workshop, form: Format) -> None:
+    detector = Detector(workshop.bundle(form.value), load(workshop.flatbuffer(form.value)))
+    scores = detector.score(workshop.rows().raw)
+    full = workshop.scores("test")
+    assert np.abs(scores - full).max() <= TOLERANCE[form]
+    assert ((scores >= 0.5) == (full >= 0.5)).mean() >= MIN_AGREEMENT
+    assert detector.bins_are_codes == (form is Format.INT8)
+
+
+@pytest.mark.parametrize("form", Format, ids=lambda form: form.value)
+def test_a_score_depends_on_its_row_alone(workshop: Workshop, form: Format) -> None:
+    detector = Detector(workshop.bundle(form.value), load(workshop.flatbuffer(form.value)))
+    found = repeats(detector.score, workshop.rows().raw[:300], seed=1)
+    # dynamic-range quantises activations per batch in some kernels; the others are exact.
+    assert found.batch_difference <= 1e-4
+    assert found.order_difference <= 1e-4
+
+
+def test_int8_is_integer_from_end_to_end(workshop: Workshop) -> None:
+    model = load(workshop.flatbuffer("int8"))
+    assert model.input.dtype == np.int8
+    assert model.output.dtype == np.int8
+    assert model.input.scale == pytest.approx(1 / 255, rel=1e-6)
+    assert model.input.zero_point == -128
+    assert (model.output.scale, model.output.zero_point) == (1 / 256, -128)
+
+
+def test_the_unrolled_twin_computes_the_same(workshop: Workshop) -> None:
+    # The same arithmetic in another order.
+    assert np.abs(workshop.scores("twin") - workshop.scores("test")).max() < 1e-5
+    assert np.abs(workshop.scores("branched_twin") - workshop.scores("branched")).max() < 1e-5
+
+
+def test_functional_nested_and_bidirectional_models_convert(workshop: Workshop) -> None:
+    detector = Detector(workshop.bundle("branched"), load(workshop.flatbuffer("branched")))
+    scores = detector.score(workshop.rows().raw)
+    assert np.abs(scores - workshop.scores("branched")).max() <= TOLERANCE[Format.INT8]
+
+
+def test_a_fused_lstm_is_reset_and_would_leak_otherwise(workshop: Workshop) -> None:
+    flatbuffer = workshop.flatbuffer("fused")
+    raw = workshop.rows().raw[:200]
+    sound = Detector(workshop.bundle("fused"), load(flatbuffer))
+    assert repeats(sound.score, raw, seed=1).order_difference == 0.0
+    assert np.abs(sound.score(raw) - workshop.scores("test")[:200]).max() < 1e-4
+
+    real = load(flatbuffer)._make
+
+    def never_reset() -> Any:
+        made: Any = real()
+        made.reset_all_variables = lambda: None
+        return made
+
+    leaking = Detector(workshop.bundle("fused"), Model(never_reset, "never reset"))
+    assert repeats(leaking.score, raw, seed=1).order_difference > 0.01
+
+
+def test_what_cannot_be_converted_is_told_in_a_sentence(workshop: Workshop) -> None:
+    told = workshop.sentences
+    assert told["two scores"].startswith("ConversionError: the model gives an output of shape")
+    assert told["pictures"].startswith("ConversionError: the model takes an input of shape")
+    assert told["no such operator"].startswith("ConversionError: ")
+    assert told["garbage"].startswith("RunError: ")
+    assert "garbage.keras" in told["garbage"]
+    for sentence in told.values():
+        assert "\n" not in sentence
+        assert sentence.endswith(".")
+
+
+def test_calibration_rows_reach_from_0_to_1() -> None:
+    inner = np.full((4, 3), 0.5, np.float32)
+    inner[1, 2], inner[3, 0] = 0.9, 0.1
+    rows = calibration_rows(inner)
+    assert np.array_equal(rows[:4], inner)
+    assert rows.min() == 0.0
+    assert rows.max() == 1.0
+    assert rows[4].tolist() == pytest.approx([0.0, 0.5, 0.5])
+    assert rows[5].tolist() == pytest.approx([0.5, 0.5, 1.0])
+    assert np.array_equal(calibration_rows(rows), rows), "nothing to add to rows that do"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (np.empty((0, 2), np.float32), "no calibration rows"),
+        (np.array([[0.0, 1.1]], np.float32), "between 0 and 1"),
+        (np.array([[0.0, np.nan]], np.float32), "between 0 and 1"),
+    ],
+)
+def test_calibration_rows_that_do_not_serve_are_refused(rows: Any, said: str) -> None:
+    with pytest.raises(ConversionError, match=said):
+        calibration_rows(rows)
+
+
+def test_jobs_round_trip(tmp_path: Path) -> None:
+    job = Job(tmp_path / "run", "a model", Format.FLOAT16, tmp_path, 20)
+    assert Job.from_bytes(job.to_bytes()) == job
+
+
+def test_the_file_is_unknown_to_no_installed_runtime(workshop: Workshop) -> None:
+    for runtime in interpreter.installed_runtimes():
+        assert load(workshop.flatbuffer("int8"), runtime).runtime == runtime
+
+
+def test_pruning_sets_the_share_to_zero_and_keeps_the_verdicts(workshop: Workshop) -> None:
+    shares = json.loads((workshop.folder / "shares.json").read_bytes())
+    assert shares["pruned"] == pytest.approx(0.5, abs=0.02)
+    assert shares["full"] < 0.01
+    assert shares["moved"] == 0.0, "the full model must stay as it was"
+    detector = Detector(workshop.bundle("pruned"), load(workshop.flatbuffer("pruned")))
+    attacks = detector.is_attack(detector.score(workshop.rows().raw))
+    assert (attacks == (workshop.scores("test") >= 0.5)).mean() >= MIN_AGREEMENT
+    packed = {name: len(gzip.compress(workshop.flatbuffer(name))) for name in ("int8", "pruned")}
+    assert packed["pruned"] < packed["int8"]

@@ -1,0 +1,121 @@
+"""Everything the converters' tests need TensorFlow for, made in one process of its own.
+
+    python -m tests.converters.workshop FOLDER
+
+So pytest's process never imports TensorFlow, and its seconds are paid once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters import worker
+from converters._tensorflow import keras, tf
+from converters.formats import Format
+from converters.prune import pruned_copy, zero_share
+from converters.quantize import to_flatbuffer, unrolled_twin
+from edge_agent.contract.errors import EdgeIdsError
+from edge_agent.contract.runs import load_rows
+from tests.converters.toy_run import NAME, make_run
+from tests.detect.synthetic import COLUMNS
+
+layers = keras.layers
+
+
+def main(folder: Path) -> None:
+    run = make_run(folder / "run")
+    model = keras.models.load_model(folder / "run" / "models" / f"{NAME}.keras", compile=False)
+    scaled = {
+        part: run.scaler.transform(load_rows(folder / "run", part).raw)
+        for part in ("train", "calibration", "test")
+    }
+    for form in Format:
+        flatbuffer = to_flatbuffer(model, form, scaled["calibration"])
+        (folder / f"{form.value}.tflite").write_bytes(flatbuffer)
+
+    before = model.get_weights()
+    labels = load_rows(folder / "run", "train").label
+    pruned = pruned_copy(model, 0.5, scaled["train"], labels)
+    shares = {"full": zero_share(model), "pruned": zero_share(pruned)}
+    shares["moved"] = float(
+        any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
+    )
+    (folder / "shares.json").write_text(json.dumps(shares))
+    (folder / "pruned.tflite").write_bytes(
+        to_flatbuffer(pruned, Format.INT8, scaled["calibration"])
+    )
+    branched = branched_model()
+    (folder / "branched.tflite").write_bytes(
+        to_flatbuffer(branched, Format.INT8, scaled["calibration"])
+    )
+    (folder / "fused.tflite").write_bytes(fused(model))
+    np.savez(
+        folder / "scores.npz",
+        test=scores(model, scaled["test"]),
+        train=scores(model, scaled["train"]),
+        twin=scores(unrolled_twin(model), scaled["test"]),
+        branched=scores(branched, scaled["test"]),
+        branched_twin=scores(unrolled_twin(branched), scaled["test"]),
+    )
+    inputs = keras.Input((len(COLUMNS),))
+    garbage = folder / "garbage.keras"
+    garbage.write_bytes(b"no model")
+    failures = {
+        "two scores": lambda: to_flatbuffer(
+            keras.Model(inputs, layers.Dense(2)(inputs)), Format.FLOAT32, scaled["calibration"]
+        ),
+        "pictures": lambda: unrolled_twin(keras.Sequential([layers.Input((4, 4, 1))])),
+        "no such operator": lambda: to_flatbuffer(
+            keras.Model(inputs, layers.Lambda(foreign_operator)(inputs)),
+            Format.INT8,
+            scaled["calibration"],
+        ),
+        "garbage": lambda: worker.load_model(garbage),
+    }
+    sentences = {name: sentence_of(attempt) for name, attempt in failures.items()}
+    (folder / "sentences.json").write_text(json.dumps(sentences))
+
+
+def branched_model() -> Any:
+    """Functional, nested, bidirectional: nothing of it is known to the converter."""
+    keras.utils.set_random_seed(5)
+    head_input = keras.Input((len(COLUMNS) // 2, 4))
+    head = keras.Model(head_input, layers.Bidirectional(layers.GRU(4))(head_input), name="head")
+    inputs = keras.Input((len(COLUMNS),))
+    steps = layers.Reshape((len(COLUMNS), 1))(inputs)
+    steps = layers.MaxPooling1D(2)(layers.Conv1D(4, 3, padding="same", activation="relu")(steps))
+    joined = layers.Concatenate()([head(steps), layers.Dense(4, activation="relu")(inputs)])
+    return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(joined))
+
+
+def fused(model: Any) -> bytes:
+    """The rolled model with a fixed batch: the LSTM becomes one operator that keeps its state."""
+    function = tf.function(lambda rows: model(rows, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, len(COLUMNS)), tf.float32))
+    flatbuffer: bytes = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
+    return flatbuffer
+
+
+def foreign_operator(rows: Any) -> Any:
+    return tf.cast(tf.strings.length(tf.strings.as_string(rows[:, :1])), tf.float32)
+
+
+def scores(model: Any, scaled: np.ndarray) -> np.ndarray:
+    return np.asarray(model(scaled, training=False))[:, 0]
+
+
+def sentence_of(attempt: Any) -> str:
+    try:
+        attempt()
+    except EdgeIdsError as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

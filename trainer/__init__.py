@@ -1,0 +1,1 @@
+"""Flow tables to trained, evaluated models, on a workstation."""

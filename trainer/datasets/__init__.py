@@ -1,0 +1,1 @@
+"""Flow tables: published CSV layouts, labelled captures, cleaning and splits."""

@@ -1,0 +1,1 @@
+"""The model architectures and their one registry."""
