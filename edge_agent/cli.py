@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_agent import __version__
-from edge_agent.console import run_command
+from edge_agent.alerting.address import PASSWORD_VARIABLE, BrokerAddress, read_password
+from edge_agent.capture.pcap import STDIN
+from edge_agent.console import end_progress, progress_line, run_command
+from edge_agent.contract.alerts import is_node_name
 from edge_agent.contract.profiles import PROFILES, Padding
+from edge_agent.detect.detector import Detector
+from edge_agent.detect.interpreter import RUNTIMES
+from edge_agent.detect.table import score_table
 from edge_agent.extraction import extract as write_rows
 from edge_agent.metering import CaptureMeter
+from edge_agent.replaying import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CAPTURE = click.Path(path_type=Path, allow_dash=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -76,15 +89,130 @@ def extract(
             padding=Padding.COUNT if count_padding else None,
         )
         rows = write_rows(source, output)
-        summary = {**source.reader.summary(), "flows": rows}
-        if as_json:
-            # With the rows on standard output, the summary must not mix with them.
-            print(json.dumps(summary), file=sys.stderr if str(output) == "-" else sys.stdout)
-        else:
-            facts = ", ".join(f"{count:,} {name}" for name, count in summary.items())
-            print(f"{capture}: {facts}.", file=sys.stderr)
+        # With the rows on standard output, the summary must not mix with them.
+        _report(
+            capture,
+            {**source.reader.summary(), "flows": rows},
+            as_json=as_json and output != STDIN,
+        )
 
     run_command("edge-agent extract", debug, work)
+
+
+_MODEL = click.option(
+    "-m",
+    "--model",
+    type=_FILE,
+    required=True,
+    help="Model file of edge-convert; gives profile, features, scaling and threshold.",
+)
+_RUNTIME = click.option(
+    "--runtime",
+    type=click.Choice(["auto", *RUNTIMES]),
+    default="auto",
+    show_default=True,
+    help="TFLite interpreter; auto takes the first that is installed.",
+)
+
+
+@main.command()
+@click.argument("flows", type=_FILE)
+@_MODEL
+@click.option("-o", "--output", type=_FILE, required=True, help="CSV to write; .gz compresses.")
+@_RUNTIME
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_obj
+def score(debug: bool, flows: Path, model: Path, output: Path, runtime: str, as_json: bool) -> None:
+    """Score the rows of a FLOWS CSV of the model's profile; adds columns score and verdict.
+
+    \b
+    Example:
+      edge-agent score flows.csv --model model.tflite --output scores.csv
+    """
+
+    def work() -> None:
+        detector = Detector.open(model, runtime)
+        summary = score_table(
+            flows, detector, output, lambda rows: progress_line(f"{flows}: {rows:,} rows")
+        )
+        end_progress()
+        _report(flows, asdict(summary), as_json=as_json)
+
+    run_command("edge-agent score", debug, work)
+
+
+@main.command()
+@click.argument("capture", type=_CAPTURE)
+@_MODEL
+@click.option(
+    "--broker",
+    metavar="URL",
+    help="Publish alerts over MQTT: mqtt://[user@]host[:port] or mqtts://... Without it they are"
+    " printed, one JSON object a line.",
+)
+@click.option("--node", default="replay", show_default=True, help="Name in topics and alerts.")
+@click.option(
+    "--password-file",
+    type=_FILE,
+    help=f"The broker user's password.  [default: variable {PASSWORD_VARIABLE}]",
+)
+@click.option("--ca-file", type=_FILE, help="Certificates to trust instead of the system's.")
+@click.option(
+    "--allow-plaintext", is_flag=True, help="Permit mqtt:// to a broker that is not this machine."
+)
+@_RUNTIME
+@click.option("--allow-cut", is_flag=True, help="Take a capture that is cut as far as it goes.")
+@click.option("--json", "as_json", is_flag=True, help="With --broker: print the summary as JSON.")
+@click.pass_obj
+def replay(
+    debug: bool,
+    capture: Path,
+    model: Path,
+    broker: str | None,
+    node: str,
+    password_file: Path | None,
+    ca_file: Path | None,
+    allow_plaintext: bool,
+    runtime: str,
+    allow_cut: bool,
+    as_json: bool,
+) -> None:
+    """Send a CAPTURE through the whole agent: meter, model, incidents, alerts.
+
+    Runs as fast as it can; times in alerts are the capture's.
+
+    \b
+    Example:
+      edge-agent replay capture.pcap.gz --model model.tflite
+      edge-agent replay capture.pcap.gz --model model.tflite --broker mqtt://localhost
+    """
+    if not is_node_name(node):
+        raise click.BadParameter(
+            "a node name has letters, digits, '.', '_' and '-' only", param_hint="--node"
+        )
+
+    def work() -> None:
+        address = None
+        if broker is not None:
+            address = BrokerAddress.parse(
+                broker,
+                password=read_password(password_file, os.environ),
+                ca_file=ca_file,
+                allow_plaintext=allow_plaintext,
+            )
+        summary = Replay(capture, model, node, address, runtime, allow_cut).run()
+        _report(capture, summary, as_json=as_json and broker is not None)
+
+    run_command("edge-agent replay", debug, work)
+
+
+def _report(what: Path, summary: Mapping[str, int], *, as_json: bool) -> None:
+    """Counts: for programs on standard output, else for people beside the results."""
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        facts = ", ".join(f"{count:,} {name}" for name, count in summary.items())
+        print(f"{what}: {facts}.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -22,15 +22,22 @@ def atomic_output(path: Path, mode: str = "wb") -> Iterator[IO[bytes] | IO[str]]
         path: Where the result will be; its folder is made if needed.
         mode: "wb" or "w" (UTF-8, line ends as written).
 
+    A device or pipe, such as /dev/null or /dev/stdout, is written straight.
+
     Raises:
         OutputError: The folder or the file cannot be written.
     """
     temporary = None
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe: there is nothing to keep whole, and a rename would destroy it.
+            with path.open(mode, **text) as stream:  # type: ignore[call-overload]
+                yield stream
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with os.fdopen(handle, mode, **text) as stream:  # type: ignore[call-overload]
             yield stream
         # mkstemp makes files for the owner only; a result has the user's usual permissions.
