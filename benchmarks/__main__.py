@@ -2,6 +2,7 @@
 
 import click
 
+from benchmarks.demo.cli import demo
 from benchmarks.lab.cli import lab
 
 
@@ -10,6 +11,7 @@ def main() -> None:
     """Measure the toolkit; each figure in the documentation comes from one of these."""
 
 
+main.add_command(demo)
 main.add_command(lab)
 
 if __name__ == "__main__":
