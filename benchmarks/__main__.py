@@ -2,8 +2,10 @@
 
 import click
 
+from benchmarks.accuracy import accuracy
 from benchmarks.demo.cli import demo
 from benchmarks.lab.cli import lab
+from benchmarks.latency import latency
 
 
 @click.group(name="benchmarks")
@@ -11,8 +13,10 @@ def main() -> None:
     """Measure the toolkit; each figure in the documentation comes from one of these."""
 
 
+main.add_command(accuracy)
 main.add_command(demo)
 main.add_command(lab)
+main.add_command(latency)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -93,6 +93,10 @@ def _check_network(plan: Plan) -> None:
         side = {"lan": plan.lan, "wan": plan.wan}.get(host.side)
         if side is None or host.address not in side:
             raise PlanError(f"host {host.name}: {host.address} is not on side {host.side!r}")
+    for name, address in plan.asleep.items():
+        if address not in plan.lan:
+            raise PlanError(f"{name}, asleep: {address} is not on side 'lan'")
+    plan.host("gateway")  # raises PlanError if there is none
     if len(set(plan.addresses.values())) != len(plan.hosts) + len(plan.asleep):
         raise PlanError("two hosts have the same address or name")
 
@@ -115,23 +119,51 @@ def _check_load(plan: Plan, campaign: Campaign) -> None:
         raise PlanError(f"{where}: {campaign.program!r} is not one of the lab's programs")
     if campaign.limit_s > MOST_SECONDS:
         raise PlanError(f"{where}: limit_s is above {MOST_SECONDS}")
-    words = shlex.split(campaign.arguments)
+    words = _words(plan, campaign)
     if "--flood" in words or "--faster" in words:
         raise PlanError(f"{where}: unbounded rates are not allowed")
     for option, most in REQUIRED_OPTIONS[campaign.program]:
-        value = words[words.index(option) + 1] if option in words[:-1] else ""
-        if not value.isdigit() or not 1 <= int(value) <= most:
-            raise PlanError(f"{where}: needs {option} between 1 and {most}")
+        # Exactly once: programs obey the last of several, whatever the first one says.
+        given = [word for word in words if _is_option(word, option)]
+        value = words[words.index(option) + 1] if given == [option] != words[-1:] else ""
+        if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= most:
+            raise PlanError(f"{where}: needs {option} once, between 1 and {most}")
     if campaign.program == "hydra" and guesses(plan) > MOST_GUESSES:
         raise PlanError(f"{where}: more than {MOST_GUESSES} guesses")
     lab = (plan.lan, plan.wan, plan.dark)
     for text in LITERAL_ADDRESS.findall(campaign.arguments):
-        if not any(IPv4Network(text, strict=False).subnet_of(net) for net in lab):
+        if not _is_inside(text, lab):
             raise PlanError(f"{where}: {text} is not an address of the lab")
     named = set(campaign.launched_from) | set(campaign.victims)
     unknown = named - set(plan.addresses) - {"lan", "dark"}
+    unknown |= set(campaign.launched_from) - {host.name for host in plan.hosts}
     if unknown:
         raise PlanError(f"{where}: unknown hosts {sorted(unknown)}")
+
+
+def _words(plan: Plan, campaign: Campaign) -> list[str]:
+    """The arguments as words, their names of hosts and lists still in braces."""
+    names = {*plan.addresses, "lan", "dark", "self", "users", "passwords"}
+    try:
+        campaign.arguments.format_map(dict.fromkeys(names, ""))
+        return shlex.split(campaign.arguments)
+    except (KeyError, ValueError, IndexError) as error:
+        raise PlanError(f"campaign {campaign.id}: bad arguments: {error!r}") from error
+
+
+def _is_option(word: str, option: str) -> bool:
+    """Whether a word gives the option, in any spelling that its program may understand."""
+    if option.startswith("--"):  # argparse takes shortened names, and values after `=`
+        return len(word) > 2 and option.startswith(word.partition("=")[0])
+    return word.startswith(option)
+
+
+def _is_inside(text: str, networks: tuple[IPv4Network, ...]) -> bool:
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:  # digits and dots that are no address
+        return False
+    return any(network.subnet_of(net) for net in networks)
 
 
 def guesses(plan: Plan) -> int:

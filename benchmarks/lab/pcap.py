@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import socket
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,14 @@ class Segment:
 
 
 def read(path: Path) -> Iterator[Packet]:
-    """Read a capture, gzipped or not."""
+    """Read a capture, gzipped or not; raises CaptureError if it is damaged."""
+    try:
+        yield from _read(path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CaptureError(f"cannot read {path}: {error!r}") from error
+
+
+def _read(path: Path) -> Iterator[Packet]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as stream:
         header = stream.read(24)
@@ -127,9 +135,10 @@ def cut_to_headers(packet: Packet) -> Packet:
     if segment is None or segment.protocol not in CHECKSUM_OFFSETS:
         return packet
     start = 14 + (frame[14] & 15) * 4
-    if segment.headers_end == start:  # a later fragment has no such header
-        return packet
     place = start + CHECKSUM_OFFSETS[segment.protocol]
+    # A later fragment has no such header, and one cut before its checksum has none to blank.
+    if segment.headers_end == start or len(frame) < place + 2:
+        return packet
     kept = frame[:place] + b"\0\0" + frame[place + 2 : segment.headers_end]
     return Packet(packet.time_us, packet.wire_bytes, kept)
 

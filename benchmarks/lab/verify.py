@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.lab import pcap, truth
 from benchmarks.lab.activities import Contact, contacts
+from benchmarks.lab.capture import SNAP_BYTES
+from benchmarks.lab.errors import CaptureError
 from benchmarks.lab.plan import Plan, load
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ IDLE_US = 60_000_000
 DUPLICATE_US = 300
 DUPLICATE_SHARE = 0.0005
 MOST_PAYLOAD_BYTES = 1460
-HEADROOM_BYTES = 14 + 60 + 60
 
 End = tuple[int, int]
 
@@ -118,9 +119,9 @@ def check(folder: Path) -> Report:
     plan = load(folder / "plan.toml")
     report = Report(record.session)
     report.seconds = (record.end_us - record.start_us) / 1e6
+    flows = _gather(folder / record.capture, record, report)
     report.capture_bytes = (folder / record.capture).stat().st_size
     _check_truth(record, plan, report)
-    flows = _gather(folder / record.capture, record, report)
     _Explainer(record, plan, report).explain(flows)
     return report
 
@@ -128,16 +129,23 @@ def check(folder: Path) -> Report:
 def _check_truth(record: Truth, plan: Plan, report: Report) -> None:
     if record.dropped_by_kernel:
         report.faults.append(f"the kernel dropped {record.dropped_by_kernel} packets")
+    if not record.campaigns:
+        raise CaptureError(f"{record.session} was recorded without campaigns")
     ended_us: dict[str, int] = {}
+    last_us = 0
     for wave in record.campaigns:
         if not record.start_us < wave.start_us < wave.end_us < record.end_us:
             report.faults.append(f"{wave.id} does not lie inside the recording")
+        if wave.start_us <= last_us:
+            report.faults.append(f"{wave.id} began before the campaign before it ended")
+        last_us = wave.end_us
         for attacker in wave.launched_from:
             gap_s = (wave.start_us - ended_us.get(attacker, 0)) / 1e6
             if gap_s < 60:
                 report.faults.append(f"{wave.id}: {attacker} rested only {gap_s:.1f} s")
             ended_us[attacker] = wave.end_us
-    if len(record.campaigns) != len(plan.campaigns):
+    ran, planned = ([(c.id, c.label, c.family) for c in x.campaigns] for x in (record, plan))
+    if ran != planned:
         report.faults.append("the plan has other campaigns than the recording")
     quiet_s = (record.campaigns[0].start_us - record.start_us) / 1e6
     rest_s = (record.end_us - record.campaigns[-1].end_us) / 1e6
@@ -166,7 +174,8 @@ def _gather(path: Path, record: Truth, report: Report) -> list[Flow]:
             report.packets_not_ipv4 += 1
             continue
         report.duplicates += again and segment.identification != 0
-        uncut += len(packet.frame) > HEADROOM_BYTES
+        cut = min(SNAP_BYTES, len(pcap.cut_to_headers(packet).frame))
+        uncut += len(packet.frame) > cut
         report.merged_frames += segment.payload_bytes > MOST_PAYLOAD_BYTES and (
             segment.protocol == pcap.TCP
         )

@@ -7,14 +7,14 @@ nobody's business here.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import struct
 import sys
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from edge_agent.contract.errors import CaptureError
 
@@ -98,16 +98,15 @@ class _Input:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    if path == STDIN:
-        yield sys.stdin.buffer
-        return
     try:
-        with path.open("rb") as raw:
-            if raw.peek(2)[:2] == b"\x1f\x8b":
-                with gzip.open(raw) as unpacked:
-                    yield unpacked  # type: ignore[misc]  # GzipFile is IO[bytes] in all but name
+        with contextlib.ExitStack() as stack:
+            raw = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
+            peek = getattr(raw, "peek", None)
+            if peek is not None and peek(2)[:2] == b"\x1f\x8b":
+                # GzipFile is IO[bytes] in all but name.
+                yield cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=raw)))
             else:
                 yield raw
     except OSError as error:

@@ -1,0 +1,235 @@
+"""What accuracy and latency are measured of: a run's full model, and the file made of it.
+
+The file runs in every interpreter that is installed, through the agent's own detector. Interpreters
+are loaded before TensorFlow, because tflite-runtime fails in a process that has TensorFlow already.
+Where TensorFlow is missing, as on a gateway, the file is measured alone and the result says so.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.contract.bundle import Bundle, fingerprint
+from edge_agent.contract.errors import InterpreterError, ModelFileError
+from edge_agent.contract.runs import Run
+from edge_agent.contract.scaling import recompute_rates
+from edge_agent.detect import interpreter
+from edge_agent.detect.detector import Detector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FULL: Final = "full"
+"""What results call the full Keras model; the file goes by its interpreter's name."""
+
+# Bounds the memory of one call; a quarter of the rows would do as well.
+_SCORED_AT_ONCE: Final = 1024
+_NO_TENSORFLOW: Final = (
+    "TensorFlow is not installed; on the workstation: pip install 'edge-ids[train]'"
+)
+_PACKAGES: Final = ("numpy", *interpreter.RUNTIMES, "tensorflow", "tf-keras")
+
+
+@dataclass(frozen=True, slots=True)
+class FullModel:
+    """The Keras model as it was trained, fed through the same scaler as the file.
+
+    Attributes:
+        run: Where it comes from.
+        threshold: Scores at or above it are attacks.
+        forward: Scaled rows, shape (n_flows, n_features), to scores, shape (n_flows, 1).
+        to_tensor: Puts scaled rows where `forward` takes them from without a copy.
+    """
+
+    run: Run
+    threshold: float
+    forward: Callable[[Any], Any]
+    to_tensor: Callable[[NDArray[np.float32]], Any]
+
+    def model_input(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """What the model is given for raw features."""
+        return self.run.scaler.transform(self._with_rates(raw))
+
+    def score(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Score flows as `Detector.score` does; NaN where a row is not finite."""
+        scaled = self.model_input(raw)
+        parts = [
+            np.asarray(self.forward(self.to_tensor(scaled[start : start + _SCORED_AT_ONCE])))[:, 0]
+            for start in range(0, len(scaled), _SCORED_AT_ONCE)
+        ]
+        scores = np.concatenate([np.empty(0, dtype=np.float32), *parts])
+        scores[~np.isfinite(self._with_rates(raw)).all(axis=1)] = np.nan
+        return scores
+
+    def is_attack(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether scores reach the threshold; never for NaN."""
+        attacks: NDArray[np.bool_] = scores >= np.float32(self.threshold)
+        return attacks
+
+    def _with_rates(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        return recompute_rates(raw, [feature.name for feature in self.run.features])
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The model file in one interpreter: `detector` with scaler and threshold, `model` alone."""
+
+    detector: Detector
+    model: interpreter.Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """What is compared.
+
+    Attributes:
+        folder: The run folder.
+        run: Its contents.
+        file: The model file.
+        bundle: Its contents.
+        model: The full model's name in the run.
+        installed: The file in each interpreter, by the interpreter's name.
+        full: The full model; None where TensorFlow is missing.
+        left_out: What could not be measured here → why.
+    """
+
+    folder: Path
+    run: Run
+    file: Path
+    bundle: Bundle
+    model: str
+    installed: dict[str, Installed]
+    full: FullModel | None
+    left_out: dict[str, str]
+
+    def verdicts(self, raw: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+        """Whether flows are attacks, shape (n_flows,), by every model there is, `FULL` first.
+
+        Args:
+            raw: Raw features in model order, shape (n_flows, n_features).
+        """
+        judges: dict[str, FullModel | Detector] = {FULL: self.full} if self.full else {}
+        judges |= {name: installed.detector for name, installed in self.installed.items()}
+        return {name: judge.is_attack(judge.score(raw)) for name, judge in judges.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What was measured and on what, for the JSON."""
+        return {
+            "run": str(self.folder),
+            "file": str(self.file),
+            "model": self.model,
+            "name": self.bundle.name,
+            "machine": machine(),
+            "left_out": self.left_out,
+        }
+
+    def title(self) -> str:
+        """The same for people, with what is left out."""
+        lines = [f"{self.file}: {self.bundle.name}, beside {self.model} of {self.folder}"]
+        lines += [f"not measured: {name} ({why})" for name, why in self.left_out.items()]
+        return "\n".join(lines)
+
+
+def open_subjects(folder: Path, file: Path, *, threads: int | None = None) -> Subjects:
+    """Open a run and a file that was made of it.
+
+    Args:
+        folder: The run folder.
+        file: The model file.
+        threads: Threads for TensorFlow; None leaves it to TensorFlow. Interpreters have one.
+
+    Raises:
+        RunError: The run folder is incomplete.
+        ModelFileError: The file cannot be used, or was made of another run.
+        InterpreterError: No interpreter that is installed can run the file.
+    """
+    run, bundle = Run.open(folder), Bundle.open(file)
+    name = full_name(run, bundle, folder, file)
+    installed, left_out = _load(bundle)
+    full = None
+    if importlib.util.find_spec("tensorflow") is None:
+        left_out[FULL] = _NO_TENSORFLOW
+    else:
+        full = load_full(run, folder, name, threads)
+    return Subjects(folder, run, file, bundle, name, installed, full, left_out)
+
+
+def full_name(run: Run, bundle: Bundle, folder: Path, file: Path) -> str:
+    """The model of the run that a file was made of.
+
+    Raises:
+        ModelFileError: It was made of none of them: to such a file, this run's held-out rows may be
+            rows that it learned from.
+    """
+    # edge-convert names a file after its model and its format.
+    name = bundle.name.rpartition(" ")[0]
+    same = fingerprint(run.profile, run.features, run.scaler) == bundle.fingerprint and all(
+        bundle.provenance.get(key) == value for key, value in run.provenance.items()
+    )
+    if not same or name not in run.models:
+        raise ModelFileError(
+            file,
+            f"was not converted from {folder}, so it may have learned from its held-out rows",
+            remedy="give the run it was made of, or convert this one with edge-convert",
+        )
+    return name
+
+
+def load_full(run: Run, folder: Path, name: str, threads: int | None) -> FullModel:
+    """Load a run's Keras model; imports TensorFlow.
+
+    Raises:
+        RunError: Its file cannot be loaded.
+    """
+    from converters.worker import load_model
+
+    # Before load_model imports TensorFlow: trainer's way holds back its chatter about GPUs.
+    from trainer._tensorflow import tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    trained = run.models[name]
+    model = load_model(folder / trained.file)
+    forward = tf.function(lambda rows: model(rows, training=False))
+    return FullModel(run, trained.threshold, forward, tf.constant)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the models."""
+    return {
+        "architecture": platform.machine(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {
+            package: importlib.metadata.version(package)
+            for package in _PACKAGES
+            if importlib.util.find_spec(package.replace("-", "_"))
+        },
+    }
+
+
+def _load(bundle: Bundle) -> tuple[dict[str, Installed], dict[str, str]]:
+    """The file in each interpreter that takes it, and why the others do not."""
+    installed, left_out = {}, {}
+    for runtime in interpreter.installed_runtimes():
+        try:
+            model = interpreter.load(bundle.flatbuffer, runtime)
+            installed[runtime] = Installed(Detector(bundle, model), model)
+        except InterpreterError as error:  # noqa: PERF203 - at most two turns
+            left_out[runtime] = str(error).rstrip(".")
+    if not installed:
+        # Says in its own words what is missing or refuses.
+        interpreter.load(bundle.flatbuffer)
+        raise InterpreterError("; ".join(left_out.values()) + ".")
+    return installed, left_out
