@@ -37,6 +37,9 @@ def test_replay_publishes_what_it_would_print(
         *(line for line in settings.splitlines() if not line.startswith(("#", "listener")))
     )
     subscribe = [
+        # Into a pipe it would hold its lines back until it ends.
+        "stdbuf",
+        "--output=L",
         "mosquitto_sub",
         "-p",
         str(broker.port),
