@@ -50,10 +50,11 @@ _FIGURES: Final = {
 def accuracy(
     run: Path, model: Path, capture: Path | None, truth: Path | None, as_json: bool, debug: bool
 ) -> None:
-    """How well the model file MODEL and the full model of RUN find attacks.
+    """How well a model file finds attacks, beside its full model.
 
-    Both judge the run's held-out rows, and with --capture the flows of a recording; the file does
-    so in every interpreter that is installed.
+    The file MODEL and the Keras model of RUN that it was made of judge the run's held-out
+    rows, and with --capture the flows of a recording; the file does so in every interpreter that is
+    installed.
 
     \b
     Example:

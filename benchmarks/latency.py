@@ -58,7 +58,10 @@ Burst = dict[str, float]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def latency(run: Path, model: Path, repeats: int, as_json: bool, debug: bool) -> None:
-    """How long the model file MODEL and the full model of RUN take per flow, on one thread.
+    """How long a model file takes per flow, beside its full model.
+
+    The file MODEL in every interpreter that is installed, and the Keras model of RUN that it was
+    made of, take turns on one thread.
 
     \b
     Example:

@@ -159,11 +159,19 @@ def read_recording(capture: Path, truth_path: Path, run: Run) -> Recording:
             remedy="give a capture of the network to be watched",
         )
     truth.check_overlap(min(flow.start_us for flow in flows), last_us, capture)
+    campaigns = tuple(truth.match(flows))
+    if truth.campaigns and not any(campaigns):
+        # Sessions recorded at the same time pass the test above; their networks differ.
+        raise TableError(
+            truth_path,
+            f"describes attacks of which {capture} holds none",
+            remedy="use the truth.json that was written with the capture",
+        )
     return Recording(
         capture=capture,
         truth=truth,
         raw=np.array(values, dtype=np.float64),
-        campaigns=tuple(truth.match(flows)),
+        campaigns=campaigns,
         learned_from=_sha256(capture) in json.dumps(run.provenance),
     )
 

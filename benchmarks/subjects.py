@@ -222,14 +222,13 @@ def machine() -> dict[str, Any]:
 def _load(bundle: Bundle) -> tuple[dict[str, Installed], dict[str, str]]:
     """The file in each interpreter that takes it, and why the others do not."""
     installed, left_out = {}, {}
-    for runtime in interpreter.installed_runtimes():
+    # Where there is none, "auto" says so in its own words.
+    for runtime in interpreter.installed_runtimes() or ("auto",):
         try:
             model = interpreter.load(bundle.flatbuffer, runtime)
             installed[runtime] = Installed(Detector(bundle, model), model)
         except InterpreterError as error:  # noqa: PERF203 - at most two turns
             left_out[runtime] = str(error).rstrip(".")
     if not installed:
-        # Says in its own words what is missing or refuses.
-        interpreter.load(bundle.flatbuffer)
         raise InterpreterError("; ".join(left_out.values()) + ".")
     return installed, left_out

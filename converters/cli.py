@@ -34,6 +34,7 @@ from edge_agent.console import end_progress, progress_line, run_command
     help="8-bit weights, float arithmetic; for ai-edge-litert only.",
 )
 @click.option(
+    "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,

@@ -155,7 +155,7 @@ def _is_option(word: str, option: str) -> bool:
     """Whether a word gives the option, in any spelling that its program may understand."""
     if option.startswith("--"):  # argparse takes shortened names, and values after `=`
         return len(word) > 2 and option.startswith(word.partition("=")[0])
-    return word.startswith(option)
+    return word.startswith((option, f"-{option}"))  # `-c5`; hping3 also has `--count`
 
 
 def _is_inside(text: str, networks: tuple[IPv4Network, ...]) -> bool:

@@ -210,6 +210,16 @@ def test_too_many_cells(tmp_path: Path) -> None:
     assert "80 cells where the header has 79" in error.problem
 
 
+def test_too_many_cells_behind_a_column_that_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    header, first, *rest = cve(labels_of(BENIGN=3)).text().splitlines()
+    lines = [header + ",source", first + ",here", *(line + ",here,7" for line in rest)]
+    path.write_text("\n".join(lines) + "\n")
+    error = problem(path)
+    assert error.where == "line 3"
+    assert "81 cells where the header has 80" in error.problem
+
+
 def test_a_cut_line_has_no_label(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     text = cve(labels_of(BENIGN=3)).text()

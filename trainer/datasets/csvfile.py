@@ -144,28 +144,42 @@ def text_columns(data: bytes, width: int, wanted: Sequence[int], path: Path) -> 
         io.BytesIO(data),
         has_header=False,
         skip_rows=1,
-        schema={str(index): pl.String for index in range(width)},
+        # One column more than the header has: whatever stands there is one cell too many. The
+        # reader itself looks no further than the last column that is asked for.
+        schema={str(index): pl.String for index in range(width + 1)},
         # Only labels hold letters outside ASCII, and `labels.unify` takes any broken dash.
         encoding="utf8-lossy",
         missing_columns="insert",
         raise_if_empty=False,
     )
     try:
-        return lines.select([pl.col(str(index)).str.strip_chars() for index in wanted]).collect()
+        frame = lines.select(
+            [pl.col(str(index)).str.strip_chars() for index in (*wanted, width)]
+        ).collect()
     except pl.exceptions.PolarsError as error:
         _refuse_open_quote(data, path)
-        place = find_line(data, lambda cells: len(cells) > width)
-        if place is None:
-            raise TableError(
-                path, f"is no readable CSV ({_first_line(error)})", remedy="save it as CSV again"
-            ) from error
+        _refuse_long_line(data, width, path)
+        raise TableError(
+            path, f"is no readable CSV ({_first_line(error)})", remedy="save it as CSV again"
+        ) from error
+    surplus = frame.drop_in_place(str(width))
+    if surplus.null_count() < len(surplus):
+        _refuse_open_quote(data, path)
+        _refuse_long_line(data, width, path)
+    return frame
+
+
+def _refuse_long_line(data: bytes, width: int, path: Path) -> None:
+    """Raise the error that names the first line with more than `width` cells, if there is one."""
+    place = find_line(data, lambda cells: len(cells) > width)
+    if place is not None:
         line, cells = place
         raise TableError(
             path,
             f"has {len(cells)} cells where the header has {width}",
             remedy="correct or remove the line",
             where=f"line {line}",
-        ) from error
+        )
 
 
 def _refuse_open_quote(data: bytes, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the lab, without its namespaces."""
