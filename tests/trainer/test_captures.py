@@ -141,6 +141,15 @@ def test_the_truth_of_another_day(capture: Path, tmp_path: Path) -> None:
         read_capture(capture, path, "gateway", NAMES)
 
 
+def test_the_truth_of_another_house(capture: Path, tmp_path: Path) -> None:
+    other = facts()
+    other["campaigns"][0]["victims"] = ["192.0.2.7"]
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(other))
+    with pytest.raises(TableError, match="explains no flow"):
+        read_capture(capture, path, "gateway", NAMES)
+
+
 def test_a_capture_without_flows(tmp_path: Path) -> None:
     path = write_capture(tmp_path / "empty.pcap", [])
     (tmp_path / "truth.json").write_text(json.dumps(facts()))

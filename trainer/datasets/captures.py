@@ -57,6 +57,13 @@ def read_capture(path: Path, truth_path: Path, profile: str, names: Sequence[str
         )
     truth.check_overlap(first_us, last_us, path)
     matches = truth.match(flows)
+    if truth.campaigns and not any(matches):
+        # Sessions recorded side by side overlap in time: the addresses tell them apart.
+        raise TableError(
+            truth_path,
+            f"explains no flow of {path} by any of its campaigns",
+            remedy="use the truth.json that was written with the capture",
+        )
     numbers: dict[object, int] = {}
     return FlowTable(
         profile=profile,
