@@ -6,7 +6,6 @@ flow. False alarms count per hour of recording, because that is how often somebo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -16,9 +15,7 @@ import numpy as np
 
 from converters.gate import figures
 from edge_agent.console import end_progress, progress_line
-from edge_agent.contract.errors import TableError
-from edge_agent.metering import meter_capture
-from trainer.datasets.truth import Campaign, Flow, Truth
+from trainer.datasets.captures import label_capture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.contract.runs import Run
+    from trainer.datasets.truth import Campaign, Truth
 
 _HOUR_US: Final = 3_600_000_000
-_PROGRESS_EVERY_ROWS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,47 +135,18 @@ def read_recording(capture: Path, truth_path: Path, run: Run) -> Recording:
         TableError: The truth file cannot be read or belongs to another capture, or the capture
             holds no flows.
     """
-    truth = Truth.load(truth_path)
-    columns = [run.profile.columns.index(feature.name) for feature in run.features]
-    flows: list[Flow] = []
-    values: list[list[float]] = []
-    last_us = 0
-    try:
-        for row in meter_capture(capture, run.profile):
-            flows.append(Flow.of(row))
-            values.append([row.values[column] for column in columns])
-            last_us = max(last_us, row.end_us)
-            if len(flows) % _PROGRESS_EVERY_ROWS == 0:
-                progress_line(f"{capture}: {len(flows):,} flows")
-    finally:
-        end_progress()
-    if not flows:
-        raise TableError(
-            capture,
-            "holds no TCP or UDP flow over IPv4",
-            remedy="give a capture of the network to be watched",
-        )
-    truth.check_overlap(min(flow.start_us for flow in flows), last_us, capture)
-    campaigns = tuple(truth.match(flows))
-    if truth.campaigns and not any(campaigns):
-        # Sessions recorded at the same time pass the test above; their networks differ.
-        raise TableError(
-            truth_path,
-            f"describes attacks of which {capture} holds none",
-            remedy="use the truth.json that was written with the capture",
-        )
+    labelled = label_capture(
+        capture,
+        truth_path,
+        run.profile,
+        [feature.name for feature in run.features],
+        lambda flows: progress_line(f"{capture}: {flows:,} flows"),
+    )
+    end_progress()
     return Recording(
         capture=capture,
-        truth=truth,
-        raw=np.array(values, dtype=np.float64),
-        campaigns=campaigns,
-        learned_from=_sha256(capture) in json.dumps(run.provenance),
+        truth=labelled.truth,
+        raw=labelled.raw,
+        campaigns=labelled.campaigns,
+        learned_from=labelled.sha256 in json.dumps(run.provenance),
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

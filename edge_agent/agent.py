@@ -28,6 +28,8 @@ _BATCH_ROWS: Final = 256
 # A row waits no longer than this for its batch to fill: a quarter second is no delay to a person.
 _BATCH_WAIT_US: Final = 250_000
 _TICK_US: Final = 1_000_000
+# The feature's number in `features`: its name differs from profile to profile.
+_BACKWARD_PACKETS: Final = 4
 
 
 @dataclass(slots=True)
@@ -78,9 +80,8 @@ class Agent:
         self._batch_since_us = 0
         self._next_tick_us = 0
         self._now_us = 0
-        backward = {"Total Backward Packets", "Total Bwd packets"}
-        columns = detector.bundle.profile.columns
-        self._backward_column = next(i for i, name in enumerate(columns) if name in backward)
+        features = detector.bundle.profile.features
+        self._backward_column = [feature.number for feature in features].index(_BACKWARD_PACKETS)
         self.tally = Tally()
 
     def take(self, packet: Packet) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,18 +15,102 @@ from edge_agent.metering import meter_capture
 from trainer.datasets.flows import FlowTable, SourceFile
 from trainer.datasets.labels import BENIGN
 from trainer.datasets.layouts import capture_layout
-from trainer.datasets.truth import Flow, Truth
+from trainer.datasets.truth import Campaign, Flow, Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_agent.contract.profiles import Profile
+
+_PROGRESS_EVERY_FLOWS: Final = 2_000
 
 TRUTH_NAME = "truth.json"
 """Looked for beside a capture when no `--labels` are given."""
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledCapture:
+    """Every flow of a capture, with the campaign it belongs to.
+
+    Attributes:
+        path: The capture.
+        sha256: Digest of the capture's bytes.
+        truth: What happened in it.
+        flows: Endpoints and times, in the order given out.
+        raw: The features asked for, shape (n_flows, n_features).
+        campaigns: The campaign of each flow; None is benign.
+    """
+
+    path: Path
+    sha256: str
+    truth: Truth
+    flows: tuple[Flow, ...]
+    raw: NDArray[np.float64]
+    campaigns: tuple[Campaign | None, ...]
+
+
+def label_capture(
+    path: Path,
+    truth_path: Path,
+    profile: Profile,
+    names: Sequence[str],
+    progress: Callable[[int], None] = lambda _: None,
+) -> LabelledCapture:
+    """Meter a capture and find the campaign of every flow.
+
+    Args:
+        path: The capture.
+        truth_path: Its truth file.
+        profile: What to meter with.
+        names: Feature columns to take, of that profile.
+        progress: Called now and then with the number of flows.
+
+    Raises:
+        CaptureError: The capture cannot be metered.
+        TableError: The truth file cannot be read or belongs to another capture, or the capture
+            holds no flows.
+    """
+    truth = Truth.load(truth_path)
+    columns = [profile.columns.index(name) for name in names]
+    flows: list[Flow] = []
+    values: list[list[float]] = []
+    last_us = 0
+    for row in meter_capture(path, profile):
+        flows.append(Flow.of(row))
+        values.append([row.values[column] for column in columns])
+        last_us = max(last_us, row.end_us)
+        if len(flows) % _PROGRESS_EVERY_FLOWS == 0:
+            progress(len(flows))
+    if not flows:
+        raise TableError(
+            path,
+            "holds no TCP or UDP flow over IPv4",
+            remedy="give a capture of the network to be watched",
+        )
+    truth.check_overlap(min(flow.start_us for flow in flows), last_us, path)
+    campaigns = tuple(truth.match(flows))
+    if truth.campaigns and not any(campaigns):
+        # Sessions recorded side by side overlap in time: the addresses tell them apart.
+        raise TableError(
+            truth_path,
+            f"explains no flow of {path}, which holds none of its attacks",
+            remedy="use the truth.json that was written with the capture",
+        )
+    return LabelledCapture(
+        path=path,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        truth=truth,
+        flows=tuple(flows),
+        raw=np.array(values, dtype=np.float64),
+        campaigns=campaigns,
+    )
+
+
 def read_capture(path: Path, truth_path: Path, profile: str, names: Sequence[str]) -> FlowTable:
-    """Meter a capture and label its flows.
+    """Meter a capture and label its flows, for training.
 
     Args:
         path: The capture.
@@ -34,49 +119,27 @@ def read_capture(path: Path, truth_path: Path, profile: str, names: Sequence[str
         names: Feature columns to take, of that profile.
 
     Raises:
-        CaptureError: The capture cannot be metered.
-        TableError: The truth file cannot be read or belongs to another capture, or the capture
-            holds no flows.
+        CaptureError: As for `label_capture`.
+        TableError: As for `label_capture`.
     """
-    truth = Truth.load(truth_path)
-    semantics = PROFILES[profile]
-    columns = [semantics.columns.index(name) for name in names]
-    flows: list[Flow] = []
-    values: list[list[float]] = []
-    first_us = last_us = None
-    for row in meter_capture(path, semantics):
-        flows.append(Flow.of(row))
-        values.append([row.values[column] for column in columns])
-        first_us = row.start_us if first_us is None else min(first_us, row.start_us)
-        last_us = row.end_us if last_us is None else max(last_us, row.end_us)
-    if first_us is None or last_us is None:
-        raise TableError(
-            path,
-            "holds no TCP or UDP flow over IPv4",
-            remedy="give a capture of the network to be watched",
-        )
-    truth.check_overlap(first_us, last_us, path)
-    matches = truth.match(flows)
-    if truth.campaigns and not any(matches):
-        # Sessions recorded side by side overlap in time: the addresses tell them apart.
-        raise TableError(
-            truth_path,
-            f"explains no flow of {path} by any of its campaigns",
-            remedy="use the truth.json that was written with the capture",
-        )
+    capture = label_capture(path, truth_path, PROFILES[profile], names)
+    flows = capture.flows
     numbers: dict[object, int] = {}
     return FlowTable(
         profile=profile,
         layout=capture_layout(profile).name,
         names=tuple(names),
-        raw=np.array(values, dtype=np.float64),
-        label=np.array([match.label if match else BENIGN for match in matches], dtype=np.str_),
+        raw=capture.raw,
+        label=np.array(
+            [campaign.label if campaign else BENIGN for campaign in capture.campaigns],
+            dtype=np.str_,
+        ),
         file=np.zeros(len(flows), dtype=np.int32),
         start_us=np.array([flow.start_us for flow in flows], dtype=np.int64),
         connection=np.array(
             [numbers.setdefault(flow.connection, len(numbers)) for flow in flows], dtype=np.int64
         ),
-        files=(SourceFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), len(flows)),),
+        files=(SourceFile(path, capture.sha256, len(flows)),),
         dropped=Counter(),
-        families={BENIGN: "benign", **truth.families},
+        families={BENIGN: "benign", **capture.truth.families},
     )
