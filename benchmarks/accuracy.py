@@ -67,10 +67,8 @@ def accuracy(
 
     def work() -> None:
         progress_line("loading the models ...")
-        try:
-            subjects = open_subjects(run, model)
-        finally:
-            end_progress()
+        subjects = open_subjects(run, model)
+        end_progress()
         recording = None
         rows = load_rows(run, "test")
         if capture is not None and truth is not None:

@@ -70,11 +70,9 @@ def latency(run: Path, model: Path, repeats: int, as_json: bool, debug: bool) ->
 
     def work() -> None:
         progress_line("loading the models ...")
-        try:
-            subjects = open_subjects(run, model, threads=1)
-            report = measure(subjects, load_rows(run, "test"), repeats)
-        finally:
-            end_progress()
+        subjects = open_subjects(run, model, threads=1)
+        report = measure(subjects, load_rows(run, "test"), repeats)
+        end_progress()
         text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
         sys.stdout.write(text + "\n" if as_json else f"{subjects.title()}\n\n{summary(report)}\n")
 

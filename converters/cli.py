@@ -96,10 +96,8 @@ def main(
 
     def work() -> None:
         progress_line("converting and comparing ...")
-        try:
-            report = convert(request)
-        finally:
-            end_progress()
+        report = convert(request)
+        end_progress()
         sys.stdout.write(json.dumps(report, indent=1) + "\n" if as_json else summary(report))
 
     run_command("edge-convert", debug, work)

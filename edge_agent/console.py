@@ -29,7 +29,11 @@ def run_command(name: str, debug: bool, work: Callable[[], None]) -> None:
         SystemExit: When the work failed, a gate refused, or the user interrupted.
     """
     try:
-        work()
+        try:
+            work()
+        finally:
+            # Whatever ends the work: no message may stand behind a passing line.
+            end_progress()
         sys.stdout.flush()
     except EdgeIdsError as error:
         if debug:

@@ -157,29 +157,26 @@ def text_columns(data: bytes, width: int, wanted: Sequence[int], path: Path) -> 
             [pl.col(str(index)).str.strip_chars() for index in (*wanted, width)]
         ).collect()
     except pl.exceptions.PolarsError as error:
-        _refuse_open_quote(data, path)
-        _refuse_long_line(data, width, path)
-        raise TableError(
-            path, f"is no readable CSV ({_first_line(error)})", remedy="save it as CSV again"
-        ) from error
+        raise _unreadable(data, width, path, _first_line(error)) from error
     surplus = frame.drop_in_place(str(width))
     if surplus.null_count() < len(surplus):
-        _refuse_open_quote(data, path)
-        _refuse_long_line(data, width, path)
+        raise _unreadable(data, width, path, f"a line has more than {width} cells")
     return frame
 
 
-def _refuse_long_line(data: bytes, width: int, path: Path) -> None:
-    """Raise the error that names the first line with more than `width` cells, if there is one."""
+def _unreadable(data: bytes, width: int, path: Path, otherwise: str) -> TableError:
+    """The error that names the place that makes a CSV unreadable, else says it `otherwise`."""
+    _refuse_open_quote(data, path)
     place = find_line(data, lambda cells: len(cells) > width)
-    if place is not None:
-        line, cells = place
-        raise TableError(
-            path,
-            f"has {len(cells)} cells where the header has {width}",
-            remedy="correct or remove the line",
-            where=f"line {line}",
-        )
+    if place is None:
+        return TableError(path, f"is no readable CSV ({otherwise})", remedy="save it as CSV again")
+    line, cells = place
+    return TableError(
+        path,
+        f"has {len(cells)} cells where the header has {width}",
+        remedy="correct or remove the line",
+        where=f"line {line}",
+    )
 
 
 def _refuse_open_quote(data: bytes, path: Path) -> None:
