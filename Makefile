@@ -17,23 +17,26 @@ AGENT_TESTS = tests/agent tests/alerting tests/capture tests/contract tests/dete
 STATION_TESTS = $(filter-out $(AGENT_TESTS) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) \
                 $(wildcard tests/test_*.py) tests/alerting/test_embedded_broker.py
 
+# The compiled part is built when the package is installed.
+SOURCES = pyproject.toml setup.py constraints.txt $(wildcard edge_agent/native/*.[ch])
+
 .PHONY: install demo test test-base test-tflite test-station lint bench clean
 
 install: .venv/.installed
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP_INSTALL) --editable '.[train,demo,test]'
 	touch $@
 
 # The base install, as a gateway has it, and what runs its tests.
-.venv-base/.installed: pyproject.toml constraints.txt
+.venv-base/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-base
 	.venv-base/bin/python $(PIP_INSTALL) --editable . pytest pytest-timeout hypothesis jsonschema
 	touch $@
 
 # The legacy interpreter. It needs numpy 1, the one pin that differs; build tools follow the rest.
-.venv-tflite/.installed: pyproject.toml constraints.txt
+.venv-tflite/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-tflite
 	sed -e 's/^numpy==.*/numpy==1.26.4/' -e '/^ai-edge-litert==/d' constraints.txt > .venv-tflite/constraints.txt
 	PIP_CONSTRAINT=$(CURDIR)/.venv-tflite/constraints.txt .venv-tflite/bin/python $(PIP_INSTALL) \

@@ -1,4 +1,4 @@
-"""The wiring: packets → flow rows → scores → incidents → wherever alerts go.
+"""The wiring: frames → flow rows → scores → incidents → wherever alerts go.
 
 No clock in here either: time is the packets', so a replay behaves as the live network did.
 """
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.alerting.incidents import IncidentTable, Verdict
+from edge_agent.contract.frames import FrameBlock
+from edge_agent.flow.rows import FlowRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from edge_agent.alerting.sinks import AlertSink
     from edge_agent.contract.alerts import Alert
     from edge_agent.detect.detector import Detector
-    from edge_agent.flow.packets import Packet
-    from edge_agent.flow.reference import ReferenceMeter
-    from edge_agent.flow.rows import FlowRow
+    from edge_agent.flow.meter import Meter
 
 # The interpreter's largest batch; waiting for more rows would only delay alerts.
 _BATCH_ROWS: Final = 256
@@ -52,10 +52,10 @@ class Tally:
 
 
 class Agent:
-    """Takes packets in capture order; alerts leave as soon as they are due.
+    """Takes frames in capture order; alerts leave as soon as they are due.
 
     Args:
-        engine: Meters the detector's profile.
+        meter: Meters the detector's profile.
         detector: Scores rows.
         incidents: Groups what is flagged.
         sink: Gets the alerts.
@@ -64,19 +64,20 @@ class Agent:
 
     def __init__(
         self,
-        engine: ReferenceMeter,
+        meter: Meter,
         detector: Detector,
         incidents: IncidentTable,
         sink: AlertSink,
         tell_active: Callable[[int], None] | None = None,
     ) -> None:
-        self._engine = engine
+        self._meter = meter
         self._detector = detector
         self._incidents = incidents
         self._sink = sink
         self._tell_active = tell_active
         self._told_active = -1
-        self._rows: list[FlowRow] = []
+        self._rows: list[FlowRows] = []
+        self._row_count = 0
         self._batch_since_us = 0
         self._next_tick_us = 0
         self._now_us = 0
@@ -84,59 +85,70 @@ class Agent:
         self._backward_column = [feature.number for feature in features].index(_BACKWARD_PACKETS)
         self.tally = Tally()
 
-    def take(self, packet: Packet) -> None:
-        """Take the next packet in."""
-        self._now_us = max(self._now_us, packet.time_us)
-        self._collect(self._engine.add(packet))
-        if self._rows and self._now_us - self._batch_since_us >= _BATCH_WAIT_US:
-            self._judge()
-        if self._now_us >= self._next_tick_us:
-            self._send(self._incidents.tick(self._now_us))
-            self._next_tick_us = self._now_us + _TICK_US
+    def take(self, block: FrameBlock) -> None:
+        """Take the next frames in."""
+        for part in _parts(block):
+            for rows in self._meter.add(part):
+                self._collect(rows)
+            self._follow_clock()
 
     def finish(self) -> None:
         """Score what the meter still holds, end the incidents."""
-        self._collect(self._engine.flush())
+        for rows in self._meter.flush():
+            self._collect(rows)
         self._judge()
         self._send(self._incidents.close(self._now_us))
 
-    def _collect(self, rows: Iterable[FlowRow]) -> None:
-        for row in rows:
+    def _follow_clock(self) -> None:
+        now_us = self._meter.now_us
+        if now_us < self._now_us:
+            # Time has begun anew: what is known belongs to another.
+            self._judge()
+            self._send(self._incidents.close(self._now_us))
+            self._incidents = self._incidents.afresh()
+            self._next_tick_us = 0
+        self._now_us = now_us
+        if self._rows and now_us - self._batch_since_us >= _BATCH_WAIT_US:
+            self._judge()
+        if now_us >= self._next_tick_us:
+            self._send(self._incidents.tick(now_us))
+            self._next_tick_us = now_us + _TICK_US
+
+    def _collect(self, rows: FlowRows) -> None:
+        while len(rows):
             if not self._rows:
                 self._batch_since_us = self._now_us
-            self._rows.append(row)
-            if len(self._rows) >= _BATCH_ROWS:
+            room = _BATCH_ROWS - self._row_count
+            taken, rows = rows.split(room)
+            self._rows.append(taken)
+            self._row_count += len(taken)
+            if self._row_count == _BATCH_ROWS:
                 self._judge()
 
     def _judge(self) -> None:
-        rows, self._rows = self._rows, []
-        if not rows:
+        if not self._rows:
             return
-        values = np.array([row.values for row in rows], dtype=np.float64)
-        scores = self._detector.score(self._detector.from_profile_rows(values))
+        rows = FlowRows.join(self._rows)
+        self._rows, self._row_count = [], 0
+        scores = self._detector.score(self._detector.from_profile_rows(rows.values))
         flagged = self._detector.is_attack(scores)
         verdicts = [
-            self._verdict(row, float(score))
-            for row, score, attack in zip(rows, scores, flagged, strict=True)
-            if attack
+            Verdict(
+                time_us=row.released_us,
+                start_us=row.start_us,
+                source=row.source_address,
+                destination=row.destination_address,
+                destination_port=row.destination_port,
+                protocol=row.protocol,
+                score=float(score),
+                answered=row.values[self._backward_column] > 0,
+            )
+            for row, score in zip(rows.only(flagged), scores[flagged], strict=True)
         ]
         self.tally.flows += len(rows)
         self.tally.flagged += len(verdicts)
         self.tally.unscored += int(np.isnan(scores).sum())
-        seen = Counter(row.source_address for row in rows)
-        self._send(self._incidents.add(verdicts, self._now_us, seen))
-
-    def _verdict(self, row: FlowRow, score: float) -> Verdict:
-        return Verdict(
-            time_us=row.released_us,
-            start_us=row.start_us,
-            source=row.source_address,
-            destination=row.destination_address,
-            destination_port=row.destination_port,
-            protocol=row.protocol,
-            score=score,
-            answered=row.values[self._backward_column] > 0,
-        )
+        self._send(self._incidents.add(verdicts, self._now_us, Counter(rows.sources())))
 
     def _send(self, alerts: Iterable[Alert]) -> None:
         for alert in alerts:
@@ -147,3 +159,13 @@ class Agent:
         if self._tell_active is not None and active != self._told_active:
             self._tell_active(active)
             self._told_active = active
+
+
+def _parts(block: FrameBlock) -> Iterator[FrameBlock]:
+    """A block cut where batches end, so that a long one delays no alert."""
+    slots = np.maximum.accumulate(block.frames["time_us"]) // _BATCH_WAIT_US
+    ends = [*(np.flatnonzero(np.diff(slots)) + 1).tolist(), len(slots)]
+    start = 0
+    for end in ends:
+        yield FrameBlock(block.data, block.frames[start:end])
+        start = end

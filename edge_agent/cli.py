@@ -21,7 +21,7 @@ from edge_agent.detect.detector import Detector
 from edge_agent.detect.interpreter import RUNTIMES
 from edge_agent.detect.table import score_table
 from edge_agent.extraction import extract as write_rows
-from edge_agent.metering import CaptureMeter
+from edge_agent.metering import CaptureMeter, tell_if_slow
 from edge_agent.replaying import Replay
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def extract(
     """
 
     def work() -> None:
+        tell_if_slow("edge-agent extract")
         source = CaptureMeter(
-            capture,
+            [capture],
             PROFILES[profile],
             allow_cut=allow_cut,
             padding=Padding.COUNT if count_padding else None,
@@ -92,7 +93,7 @@ def extract(
         # With the rows on standard output, the summary must not mix with them.
         _report(
             capture,
-            {**source.reader.summary(), "flows": rows},
+            {**source.counts(), "flows": rows},
             as_json=as_json and output != STDIN,
         )
 
@@ -200,6 +201,7 @@ def replay(
                 ca_file=ca_file,
                 allow_plaintext=allow_plaintext,
             )
+        tell_if_slow("edge-agent replay")
         summary = Replay(capture, model, node, address, runtime, allow_cut).run()
         _report(capture, summary, as_json=as_json and broker is not None)
 

@@ -53,7 +53,7 @@ def _write(capture: CaptureMeter, stream: IO[str]) -> int:
         writer.writerow([*_identity(row), *(_cell(row.values[i]) for i in kept)])
         count += 1
         if count % _PROGRESS_EVERY_ROWS == 0:
-            progress_line(f"{capture.path}: {capture.reader.packets:,} packets, {count:,} flows")
+            progress_line(f"{capture.progress()}, {count:,} flows")
     end_progress()
     return count
 
@@ -72,5 +72,5 @@ def _identity(row: FlowRow) -> tuple[str | int, ...]:
 def _cell(value: float) -> str | float:
     """The spelling of the published files for what is not finite; floats keep every digit."""
     if math.isfinite(value):
-        return value
+        return int(value) if value.is_integer() else value
     return "NaN" if math.isnan(value) else "Infinity"

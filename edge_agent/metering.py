@@ -1,83 +1,126 @@
-"""Captures to flow rows: the reader, the decoder and the meter, wired."""
+"""Captures to flow rows: reading, metering and counting, wired."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from edge_agent.capture.pcap import read_frames
+from edge_agent.capture.blocks import CaptureBlocks
+from edge_agent.capture.problems import STDIN
 from edge_agent.contract.errors import CaptureError
-from edge_agent.flow.packets import LINK_TYPES, PacketReader, UnknownLinkTypeError
-from edge_agent.flow.reference import meter
+from edge_agent.flow.meter import Limits, open_meter
+from edge_agent.flow.packets import LINK_TYPES
+from edge_agent.native import library, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from edge_agent.contract.frames import FrameBlock
     from edge_agent.contract.profiles import Padding, Profile
-    from edge_agent.flow.packets import Packet
-    from edge_agent.flow.rows import FlowRow
+    from edge_agent.flow.rows import FlowRow, FlowRows
 
 
 class CaptureMeter:
-    """Meters one capture.
+    """Meters captures, one after the other, as if they were one: flows go on from file to file.
 
     Args:
-        path: A pcap or pcapng file, gzipped or not; `-` is standard input.
+        paths: pcap or pcapng files, compressed or not; `-` is standard input.
         profile: What a flow is and what is counted of it.
         allow_cut: Take a file that is cut inside a packet as far as it goes.
         padding: Other than the profile's: to replay the captures of 2017.
+        limits: Bounds of the meter's memory.
 
     Attributes:
-        reader: Its counters say what was metered and what was skipped.
+        meter: Its counts say what was metered and what was skipped.
     """
 
     def __init__(
         self,
-        path: Path,
+        paths: Sequence[Path],
         profile: Profile,
         *,
         allow_cut: bool = False,
         padding: Padding | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self.path = path
+        self.paths = tuple(paths)
         self.profile = profile
-        self.reader = PacketReader(padding or profile.padding)
-        self._allow_cut = allow_cut
+        self.meter = open_meter(profile, limits, padding=padding)
+        self._files = [CaptureBlocks(path, allow_cut=allow_cut) for path in paths]
+        self._reading = 0
 
-    def packets(self) -> Iterator[Packet]:
-        """Decode the capture front to back.
+    def blocks(self) -> Iterator[FrameBlock]:
+        """Frames of all files, front to back. A block is valid until the next is asked for.
 
         Raises:
-            CaptureError: It cannot be opened, is no capture, is cut, or of an unknown link type.
+            CaptureError: A capture cannot be opened, is no capture, is cut, or has frames of
+                unsupported link types only.
         """
-        for frame in read_frames(self.path, allow_cut=self._allow_cut):
-            try:
-                packet = self.reader.decode(
-                    frame.time_us, frame.link_type, frame.data, frame.wire_length_bytes
-                )
-            except UnknownLinkTypeError as error:
+        for number, file in enumerate(self._files):
+            self._reading = number
+            link_types = set()
+            for block in file:
+                link_types.update(block.frames["link_type"].tolist())
+                yield block
+            if link_types and link_types.isdisjoint(LINK_TYPES):
                 raise CaptureError(
-                    self.path,
-                    f"has frames of link type {error.link_type}, which is not supported",
+                    file.path,
+                    f"has frames of link type {min(link_types)} only, which is not supported",
                     remedy="capture on Ethernet, Linux cooked or raw IP (link types "
                     + ", ".join(map(str, LINK_TYPES))
                     + ")",
-                ) from error
-            if packet is not None:
-                yield packet
+                )
 
-    def rows(self) -> Iterator[FlowRow]:
-        """Meter the capture; rows come as they are complete.
+    def batches(self) -> Iterator[FlowRows]:
+        """Rows of all files, as they are complete.
 
         Raises:
-            CaptureError: As for `packets`.
+            CaptureError: As for `blocks`.
         """
-        engine = meter(self.profile)
-        for packet in self.packets():
-            yield from engine.add(packet)
-        yield from engine.flush()
+        for block in self.blocks():
+            yield from self.meter.add(block)
+        yield from self.meter.flush()
+
+    def rows(self) -> Iterator[FlowRow]:
+        """The same, one by one.
+
+        Raises:
+            CaptureError: As for `blocks`.
+        """
+        for batch in self.batches():
+            yield from batch
+
+    def counts(self) -> dict[str, int]:
+        """What was counted: packets first, then what is not 0."""
+        counts = self.meter.counts()
+        return {name: count for i, (name, count) in enumerate(counts.items()) if count or not i}
+
+    def progress(self) -> str:
+        """How far reading has come, for people."""
+        file = self._files[self._reading]
+        name = "standard input" if file.path == STDIN else str(file.path)
+        text = f"{name}: "
+        if len(self._files) > 1:
+            text = f"file {self._reading + 1} of {len(self._files)}, {text}"
+        sizes = [file.size_bytes for file in self._files]
+        total = sum(size for size in sizes if size is not None)
+        if None not in sizes and total:
+            text += f"{sum(file.bytes_read for file in self._files) / total:.0%} read, "
+        return text + f"{next(iter(self.meter.counts().values())):,} packets"
+
+
+def tell_if_slow(command: str) -> None:
+    """Say on standard error that the compiled meter is missing, if it is."""
+    if library is None:
+        print(
+            f"{command}: the slow reference meter runs, some hundred times slower than the"
+            f" compiled one: {why_missing}. Install a C compiler (apt install gcc) and install"
+            " edge-ids again.",
+            file=sys.stderr,
+        )
 
 
 def meter_capture(path: Path, profile: Profile) -> Iterator[FlowRow]:
     """Rows of a capture; see `CaptureMeter`."""
-    return CaptureMeter(path, profile).rows()
+    return CaptureMeter([path], profile).rows()

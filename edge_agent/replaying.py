@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent import __version__
 from edge_agent.agent import Agent
@@ -14,7 +14,6 @@ from edge_agent.alerting.publisher import MqttPublisher
 from edge_agent.alerting.sinks import AlertSink, JsonLinesSink
 from edge_agent.console import end_progress, progress_line
 from edge_agent.detect.detector import Detector
-from edge_agent.flow.reference import meter
 from edge_agent.metering import CaptureMeter
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.alerting.address import BrokerAddress
-
-_PROGRESS_EVERY_PACKETS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +57,19 @@ class Replay:
         """
         detector = Detector.open(self.model, self.runtime)
         profile = detector.bundle.profile
-        source = CaptureMeter(self.capture, profile, allow_cut=self.allow_cut)
+        source = CaptureMeter([self.capture], profile, allow_cut=self.allow_cut)
         incidents = IncidentTable(IncidentLimits(), self.node, detector.bundle.name)
         with self._outlet(detector) as (sink, tell_active):
-            agent = Agent(meter(profile), detector, incidents, sink, tell_active)
-            for number, packet in enumerate(source.packets(), start=1):
-                agent.take(packet)
-                if number % _PROGRESS_EVERY_PACKETS == 0:
-                    progress_line(
-                        f"{self.capture}: {number:,} packets, {agent.tally.flows:,} flows,"
-                        f" {agent.tally.incidents:,} incidents"
-                    )
+            agent = Agent(source.meter, detector, incidents, sink, tell_active)
+            for block in source.blocks():
+                agent.take(block)
+                progress_line(
+                    f"{source.progress()}, {agent.tally.flows:,} flows,"
+                    f" {agent.tally.incidents:,} incidents"
+                )
             agent.finish()
             end_progress()
-        return {**source.reader.summary(), **asdict(agent.tally)}
+        return {**source.counts(), **asdict(agent.tally)}
 
     @contextlib.contextmanager
     def _outlet(

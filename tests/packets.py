@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pytest
+
+from edge_agent.contract.frames import FRAME, FrameBlock
 from edge_agent.flow.packets import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from _pytest.mark.structures import ParameterSet
+
+from edge_agent.native import library, why_missing
 
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "C": CWR}
 ETHERNET = bytes(12)
@@ -61,6 +69,21 @@ class Segment:
     def frame(self) -> bytes:
         """The Ethernet frame with its padding."""
         return ETHERNET + b"\x08\x00" + self.ip() + bytes(self.padding)
+
+
+def needs_library(*values: object) -> ParameterSet:
+    """A case that is skipped where no C compiler was."""
+    missing = pytest.mark.skipif(library is None, reason=f"no compiled meter: {why_missing}")
+    return pytest.param(*values, marks=missing)
+
+
+def frame_block(frames: Iterable[tuple[int, bytes]], link_type: int = 1) -> FrameBlock:
+    """A block of (time in µs, frame) pairs."""
+    data, index = bytearray(), []
+    for time_us, frame in frames:
+        index.append((time_us, len(data), len(frame), len(frame), link_type))
+        data += frame
+    return FrameBlock(np.frombuffer(bytes(data), dtype=np.uint8), np.array(index, dtype=FRAME))
 
 
 def pcap(

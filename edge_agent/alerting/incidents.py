@@ -156,6 +156,10 @@ class IncidentTable:
         self._ending.clear()
         return alerts
 
+    def afresh(self) -> IncidentTable:
+        """An empty table of the same settings, for when time begins anew."""
+        return IncidentTable(self._limits, self._node, self._model)
+
     @property
     def counts(self) -> IncidentCounts:
         """See `IncidentCounts`."""

@@ -245,6 +245,8 @@ def explain(tally: Tally, source: str | None, ending: str = "") -> str:
     if tally.answer_known == tally.flows:
         text += f", {tally.answered:,} answered" if tally.answered else ", none answered"
     text += f"; highest score {tally.top_score:.3f}"
+    if any(":" in target for target in tally.targets.first(1)):
+        text += "; over IPv6, which the model has not been trained on"
     return f"{text}; {ending}"[:MAX_EXPLANATION] if ending else text[:MAX_EXPLANATION]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edge_agent.flow.counters import sample_variance
 from edge_agent.flow.packets import ACK, CWR, ECE, FIN, PSH, RST, SYN, TCP, URG
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def cic2017_columns(port: int, c: Counters) -> tuple[float, ...]:
     def flag(bit: int) -> int:
         return int(bool(first.flags & bit))
 
-    mean, std = _first_counted_twice(c)
+    mean, variance = _first_counted_twice(c)
     window = first.window if first.protocol == TCP else -1
     return (
         port,
@@ -57,8 +58,8 @@ def cic2017_columns(port: int, c: Counters) -> tuple[float, ...]:
         c.lengths.smallest,
         c.lengths.largest,
         mean,
-        std,
-        std * std,
+        math.sqrt(variance),
+        variance,
         *(flag(bit) for bit in (RST, PSH, ECE, SYN, ACK, FIN, URG, CWR)),
         b.packets // f.packets,
         (total + first.payload_length_bytes) / n,
@@ -167,11 +168,7 @@ def _rate(amount: int, duration_us: int, when_instant: float) -> float:
 
 
 def _first_counted_twice(c: Counters) -> tuple[float, float]:
-    """Mean and sample std of all payloads with the first one in twice (spec B #41, #42).
-
-    From the plain moments: the second copy joins as one more value (Welford's step).
-    """
-    value, n = c.first.payload_length_bytes, c.packets
-    mean = (c.lengths.total + value) / (n + 1)
-    squares = c.lengths.variance * (n - 1) + (value - c.lengths.mean) * (value - mean)
-    return mean, math.sqrt(squares / n)
+    """Mean and sample variance of all payloads with the first one in twice (spec B #41, #42)."""
+    value, n = c.first.payload_length_bytes, c.packets + 1
+    total, squares = c.lengths.total + value, c.lengths.squares + value * value
+    return total / n, sample_variance(n, total, squares)

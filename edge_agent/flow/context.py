@@ -43,7 +43,7 @@ Columns: TypeAlias = tuple[float, ...]
 
 
 def spread(value: int, seed: int) -> int:
-    """Mix an address or a port into 64 bits (SplitMix64's finaliser, Steele et al., 2014).
+    """Mix a number into 64 bits (SplitMix64's finaliser, Steele et al., 2014).
 
     Args:
         value: Up to 64 bits.
@@ -53,6 +53,12 @@ def spread(value: int, seed: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK64
     return x ^ (x >> 31)
+
+
+def spread_address(address: bytes, seed: int) -> int:
+    """Mix an IPv4 or IPv6 address into 64 bits."""
+    high, low = int.from_bytes(address[:-8], "big"), int.from_bytes(address[-8:], "big")
+    return spread(low ^ spread(high, seed) if len(address) > 8 else low, seed)
 
 
 @dataclass(slots=True)
@@ -131,10 +137,10 @@ class Neighbourhood:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Who speaks to which service; addresses as integers."""
+    """Who speaks to which service."""
 
-    source: int
-    destination: int
+    source: bytes
+    destination: bytes
     port: int
     protocol: int
 
@@ -161,8 +167,8 @@ class ContextTable:
         for neighbourhood in (source, destination, pair, service):
             neighbourhood.begin(now_us)
         port = spread(ends.port, self._seed)
-        caller = spread(ends.source, self._seed)
-        source.peers.add(spread(ends.destination, self._seed), now_us)
+        caller = spread_address(ends.source, self._seed)
+        source.peers.add(spread_address(ends.destination, self._seed), now_us)
         source.ports.add(port, now_us)
         destination.peers.add(caller, now_us)
         destination.ports.add(port, now_us)
@@ -191,6 +197,11 @@ class ContextTable:
                 neighbourhood.eighth_ago_us(now_us),
             )
         return tuple(columns)
+
+    def clear(self) -> None:
+        """Forget everything: time has begun anew."""
+        for table in self._tables:
+            table.clear()
 
     def _around(self, ends: Endpoints, now_us: int) -> tuple[Neighbourhood, ...]:
         keys = (

@@ -1,7 +1,8 @@
 """What is counted of one flow while its packets pass.
 
-`Counters` holds everything the profiles need; `columns` turns it into a profile's numbers. Moments
-are Welford's, so that days of microseconds keep their precision where sums of squares would not.
+`Counters` holds everything the profiles need; `columns` turns it into a profile's numbers. What is
+counted are integers (bytes, µs), so sums and sums of squares are exact, and nothing is rounded
+before the one division that a mean or a variance ends in.
 """
 
 from __future__ import annotations
@@ -25,18 +26,24 @@ _BULK_PACKETS: Final = 4
 _BULK_GAP_US: Final = 1_000_000
 
 
-class Moments:
-    """Count, total, extremes and spread of a stream of numbers."""
+def sample_variance(count: int, total: int, squares: int) -> float:
+    """Variance with n - 1 from exact sums: (n Σx² - (Σx)²) / (n (n - 1)); 0 for n < 2."""
+    if count < 2:
+        return 0.0
+    return (count * squares - total * total) / (count * (count - 1))
 
-    __slots__ = ("_m2", "_mean", "count", "largest", "smallest", "total")
+
+class Moments:
+    """Count, total, extremes and spread of a stream of integers."""
+
+    __slots__ = ("count", "largest", "smallest", "squares", "total")
 
     def __init__(self) -> None:
         self.count = 0
         self.total = 0
+        self.squares = 0
         self.smallest = 0
         self.largest = 0
-        self._mean = 0.0
-        self._m2 = 0.0
 
     def add(self, value: int) -> None:
         """Take one value in."""
@@ -46,19 +53,17 @@ class Moments:
             self.largest = value
         self.count += 1
         self.total += value
-        delta = value - self._mean
-        self._mean += delta / self.count
-        self._m2 += delta * (value - self._mean)
+        self.squares += value * value
 
     @property
     def mean(self) -> float:
-        """Arithmetic mean, 0 for none; from the exact integer total."""
+        """Arithmetic mean, 0 for none."""
         return self.total / self.count if self.count else 0.0
 
     @property
     def variance(self) -> float:
-        """Sample variance (n - 1), 0 for fewer than two values."""
-        return self._m2 / (self.count - 1) if self.count > 1 else 0.0
+        """Sample variance, 0 for fewer than two values."""
+        return sample_variance(self.count, self.total, self.squares)
 
     @property
     def std(self) -> float:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.contract.profiles import PROFILES, Padding
-from edge_agent.flow.packets import PacketReader
-from edge_agent.flow.reference import meter
-from tests.packets import Segment
+from edge_agent.flow.meter import open_meter
+from tests.packets import Segment, frame_block, needs_library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,9 +59,10 @@ def _number(value: float | str) -> float:
 
 
 @pytest.mark.shared
+@pytest.mark.parametrize("compiled", [False, needs_library(True)])
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", CASES)
-def test_worked_example(shared: Path, name: str, variant: str) -> None:
+def test_worked_example(shared: Path, name: str, variant: str, compiled: bool) -> None:
     examples = json.loads((shared / "spec" / "cicflow-examples.json").read_text())
     case = next(case for case in examples["cases"] if case["name"] == name)
     expected = case[variant]
@@ -70,13 +70,10 @@ def test_worked_example(shared: Path, name: str, variant: str) -> None:
         expected = case["cic2017_padding_stripped"]
     profile_name, padding = VARIANTS[variant]
     profile = PROFILES[profile_name]
-    reader, engine, rows = PacketReader(padding), meter(profile), []
-    for segment in map(_segment, case["packets"]):
-        frame = segment.frame()
-        packet = reader.decode(segment.time_us, 1, frame, len(frame))
-        assert packet is not None
-        rows += engine.add(packet)
-    rows += engine.flush()
+    meter = open_meter(profile, padding=padding, compiled=compiled)
+    block = frame_block((s.time_us, s.frame()) for s in map(_segment, case["packets"]))
+    rows = [row for batch in (*meter.add(block), *meter.flush()) for row in batch]
+    assert meter.counts()["packets"] == len(case["packets"])
     rows.sort(key=lambda row: row.start_us)
 
     assert len(rows) == len(expected)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_agent.contract.features import CONTEXT, IMPROVED
 from edge_agent.contract.profiles import PROFILES
 from edge_agent.flow.packets import Packet, PacketReader
-from edge_agent.flow.reference import _GatewayMeter, meter
+from edge_agent.flow.reference import meter
 from tests.packets import Segment
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def handshake(segment: Segment = SYN) -> list[Segment]:
 
 
 def run(segments: Iterable[Segment], until_us: int | None = None) -> list[FlowRow]:
-    engine = _GatewayMeter(GATEWAY)
+    engine = meter(GATEWAY)
     rows: list[FlowRow] = []
     for segment in segments:
         rows += engine.add(decode(segment))
@@ -161,16 +161,43 @@ def test_context_sees_a_scan_and_not_its_quiet_neighbour() -> None:
 
 
 def test_the_table_is_bounded_and_says_what_it_evicted() -> None:
-    engine = _GatewayMeter(GATEWAY, max_flows=100, max_context_keys=50)
+    engine = meter(GATEWAY, max_flows=100, max_context_keys=50)
     rows: list[FlowRow] = []
     for i in range(1000):
         rows += engine.add(decode(replace(SYN, time_us=i, source=f"10.1.{i // 250}.{i % 250}")))
-    assert len(engine._flows) == 100
-    assert engine.evicted_flows == 900
-    assert all(len(table) <= 50 for table in engine._context._tables)
+    assert engine.flows == 100
+    assert engine.evicted == {"single": 900}
+    assert engine.context is not None
+    assert all(len(table) <= 50 for table in engine.context._tables)
     rows += engine.flush()
     assert len(rows) == 1000
     assert not any(engine._waiting.values())
+
+
+def test_what_loses_least_is_evicted_first() -> None:
+    other = replace(SYN, source_port=1)
+    answered = [replace(other, time_us=1), back(other, 2, "SA")]
+    closed = [replace(SYN, time_us=3, source_port=2), back(replace(SYN, source_port=2), 4, "RA")]
+    one_way = [replace(SYN, time_us=t, source_port=3) for t in (5, 6)]
+    single = [replace(SYN, time_us=7, source_port=4)]
+    pushing = [replace(SYN, time_us=8 + i, source_port=100 + i, flags="SA") for i in range(4)]
+    engine = meter(GATEWAY, max_flows=4)
+    rows: list[FlowRow] = []
+    for segment in (*answered, *closed, *one_way, *single, *pushing):
+        rows += engine.add(decode(segment))
+    assert [row.source_port for row in rows] == [2, 4, 3, 1]
+    assert list(engine.evicted) == ["closed", "single", "unanswered", "answered"]
+
+
+@pytest.mark.parametrize("name", ["cic2017", "improved"])
+def test_a_complete_row_is_evicted_before_a_running_one(name: str) -> None:
+    first = [SYN, back(SYN, 10, "SA")]
+    later = replace(SYN, time_us=121 * S, source_port=1)
+    last = replace(SYN, time_us=122 * S, source_port=2)
+    engine = meter(PROFILES[name], max_flows=2)
+    rows = [row for segment in (*first, later, last) for row in engine.add(decode(segment))]
+    assert [row.source_port for row in rows] == [40000]
+    assert engine.evicted == {"complete": 1}
 
 
 segments = st.builds(
@@ -191,8 +218,8 @@ def test_ticks_between_packets_change_nothing_and_no_packet_is_lost(
     drawn: list[Segment], ticks: list[int]
 ) -> None:
     drawn.sort(key=lambda segment: segment.time_us)
-    plain = _GatewayMeter(GATEWAY)
-    ticked = _GatewayMeter(GATEWAY)
+    plain = meter(GATEWAY)
+    ticked = meter(GATEWAY)
     expected: list[FlowRow] = []
     found: list[FlowRow] = []
     times = sorted(ticks)
@@ -208,12 +235,3 @@ def test_ticks_between_packets_change_nothing_and_no_packet_is_lost(
         column(row, "Total Fwd Packet") + column(row, "Total Bwd packets") for row in found
     )
     assert packets == len(drawn)
-
-
-@given(st.lists(segments, max_size=60))
-def test_a_clock_that_jumps_is_survived(drawn: list[Segment]) -> None:
-    for name in PROFILES:
-        engine = meter(PROFILES[name])
-        for segment in drawn:  # in the order drawn: stamps jump both ways
-            engine.add(decode(segment))
-        engine.flush()

@@ -93,6 +93,8 @@ def test_every_row_equals_the_original_tool(shared: Path, profile: str, name: st
 
     found: dict[Key, list[Row]] = defaultdict(list)
     for row in meter_capture(folder / f"{name}.pcap", PROFILES[profile]):
+        if ":" in row.source_address:
+            continue  # the public tools do not measure IPv6 (spec A.3)
         key = (
             row.source_address,
             row.source_port,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_agent.contract.errors import TableError
 from edge_agent.contract.profiles import PROFILES
-from edge_agent.metering import meter_capture
+from edge_agent.metering import CaptureMeter
 from trainer.datasets.flows import FlowTable, SourceFile
 from trainer.datasets.labels import BENIGN
 from trainer.datasets.layouts import capture_layout
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.contract.profiles import Profile
-
-_PROGRESS_EVERY_FLOWS: Final = 2_000
 
 TRUTH_NAME = "truth.json"
 """Looked for beside a capture when no `--labels` are given."""
@@ -76,14 +74,15 @@ def label_capture(
     truth = Truth.load(truth_path)
     columns = [profile.columns.index(name) for name in names]
     flows: list[Flow] = []
-    values: list[list[float]] = []
+    values: list[NDArray[np.float64]] = []
     last_us = 0
-    for row in meter_capture(path, profile):
-        flows.append(Flow.of(row))
-        values.append([row.values[column] for column in columns])
-        last_us = max(last_us, row.end_us)
-        if len(flows) % _PROGRESS_EVERY_FLOWS == 0:
-            progress(len(flows))
+    for batch in CaptureMeter([path], profile).batches():
+        # No public training data has IPv6: a model that has seen some would not be comparable.
+        rows = batch.only(batch.about["ip_version"] == 4)
+        flows += map(Flow.of, rows)
+        values.append(rows.values[:, columns])
+        last_us = max(last_us, rows.about["end_us"].max(initial=0))
+        progress(len(flows))
     if not flows:
         raise TableError(
             path,
@@ -104,7 +103,7 @@ def label_capture(
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         truth=truth,
         flows=tuple(flows),
-        raw=np.array(values, dtype=np.float64),
+        raw=np.concatenate(values),
         campaigns=campaigns,
     )
 

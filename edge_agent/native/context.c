@@ -1,0 +1,255 @@
+#include "context.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SKETCH_BITS = 256, SKETCH_WORDS = SKETCH_BITS / 64, REMEMBERED_STARTS = 8 };
+static const int64_t GENERATION_US = 60000000;
+static const double SHORT_US = 10e6, LONG_US = 60e6;
+/* Ten minutes without eight flows is quiet enough; a larger number would say nothing more. */
+static const int64_t QUIET_US = 600000000;
+
+/* Distinct values of this minute and the last, by linear counting. */
+struct distinct {
+    int64_t generation;
+    uint64_t current[SKETCH_WORDS], previous[SKETCH_WORDS];
+};
+
+struct neighbourhood {
+    struct key key;
+    uint32_t hash, chain;
+    int64_t updated_us;
+    double begun_short, begun_long, ended, unanswered;
+    int64_t last_start_us;
+    /* Low 32 bits of when the last flows began, as a ring. Starts that were quiet long ago when
+     * another came are dropped, so what is left is near enough for 32 bits. */
+    uint32_t starts[REMEMBERED_STARTS];
+    uint32_t started, oldest;
+    struct distinct sketches[]; /* as many as SKETCHES says */
+};
+
+static const int SKETCHES[NEIGHBOURHOODS] = {2, 2, 0, 1};
+enum { PEERS, PORTS }; /* which sketch */
+
+static uint64_t spread(uint64_t value, uint64_t seed)
+{
+    uint64_t x = value ^ seed;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
+    x = (x ^ x >> 27) * 0x94D049BB133111EB;
+    return x ^ x >> 31;
+}
+
+static uint64_t spread_address(const struct address *address, uint16_t version, uint64_t seed)
+{
+    return spread(version == 6 ? address->low ^ spread(address->high, seed) : address->low, seed);
+}
+
+static void distinct_turn(struct distinct *distinct, int64_t now_us)
+{
+    const int64_t generation = now_us / GENERATION_US;
+    if (generation == distinct->generation) return;
+    if (generation == distinct->generation + 1)
+        memcpy(distinct->previous, distinct->current, sizeof distinct->previous);
+    else
+        memset(distinct->previous, 0, sizeof distinct->previous);
+    memset(distinct->current, 0, sizeof distinct->current);
+    distinct->generation = generation;
+}
+
+static void distinct_add(struct distinct *distinct, uint64_t mixed, int64_t now_us)
+{
+    distinct_turn(distinct, now_us);
+    distinct->current[mixed % SKETCH_BITS / 64] |= UINT64_C(1) << (mixed % 64);
+}
+
+static double distinct_estimate(const struct context *context, struct distinct *distinct,
+                                int64_t now_us)
+{
+    distinct_turn(distinct, now_us);
+    int empty = SKETCH_BITS;
+    for (int i = 0; i < SKETCH_WORDS; i++)
+        empty -= __builtin_popcountll(distinct->current[i] | distinct->previous[i]);
+    return context->distinct[empty];
+}
+
+static void decay(struct neighbourhood *around, int64_t now_us)
+{
+    const int64_t elapsed_us = now_us - around->updated_us;
+    if (elapsed_us <= 0) return;
+    const double fade_long = exp(-(double)elapsed_us / LONG_US);
+    around->begun_short *= exp(-(double)elapsed_us / SHORT_US);
+    around->begun_long *= fade_long;
+    around->ended *= fade_long;
+    around->unanswered *= fade_long;
+    around->updated_us = now_us;
+}
+
+static void note_start(struct neighbourhood *around, int64_t now_us)
+{
+    if (now_us - around->last_start_us > QUIET_US) around->started = around->oldest = 0;
+    while (around->started &&
+           (uint32_t)now_us - around->starts[around->oldest] > (uint32_t)QUIET_US) {
+        around->oldest = (around->oldest + 1) % REMEMBERED_STARTS;
+        around->started--;
+    }
+    around->starts[(around->oldest + around->started) % REMEMBERED_STARTS] = (uint32_t)now_us;
+    if (around->started < REMEMBERED_STARTS)
+        around->started++;
+    else
+        around->oldest = (around->oldest + 1) % REMEMBERED_STARTS;
+    around->last_start_us = now_us;
+}
+
+static double eighth_ago_us(const struct neighbourhood *around, int64_t now_us)
+{
+    if (around->started < REMEMBERED_STARTS || now_us - around->last_start_us > QUIET_US)
+        return (double)QUIET_US;
+    const uint32_t ago_us = (uint32_t)now_us - around->starts[around->oldest];
+    return ago_us < QUIET_US ? ago_us : (double)QUIET_US;
+}
+
+static struct neighbourhood *entry(const struct neighbourhoods *table, uint32_t index)
+{
+    return (struct neighbourhood *)(table->entries + (size_t)index * table->stride);
+}
+
+static void forget_oldest(struct neighbourhoods *table)
+{
+    const uint32_t index = table->recent.first;
+    const struct neighbourhood *oldest = entry(table, index);
+    uint32_t *from = &table->buckets[oldest->hash & table->mask];
+    while (*from != index) from = &entry(table, *from)->chain;
+    *from = oldest->chain;
+    list_remove(&table->recent, table->links, index);
+}
+
+/* Finds a neighbourhood or makes it; either way it is the most recent. */
+static struct neighbourhood *touch(struct context *context, int kind, const struct key *key,
+                                   int64_t now_us)
+{
+    struct neighbourhoods *table = &context->of[kind];
+    const uint32_t hash = key_hash(context->hash_seeds, key, (unsigned)kind);
+    uint32_t *bucket = &table->buckets[hash & table->mask];
+    for (uint32_t i = *bucket; i; i = entry(table, i)->chain) {
+        struct neighbourhood *found = entry(table, i);
+        if (found->hash != hash || !key_equal(&found->key, key)) continue;
+        if (table->recent.last != i) {
+            list_remove(&table->recent, table->links, i);
+            list_append(&table->recent, table->links, i);
+        }
+        return found;
+    }
+    uint32_t index;
+    if (table->used == table->max_keys) {
+        index = table->recent.first;
+        forget_oldest(table);
+        context->evicted++;
+    } else {
+        index = ++table->used;
+    }
+    struct neighbourhood *fresh = entry(table, index);
+    memset(fresh, 0, table->stride);
+    fresh->key = *key;
+    fresh->hash = hash;
+    fresh->chain = *bucket;
+    fresh->updated_us = now_us;
+    *bucket = index;
+    list_append(&table->recent, table->links, index);
+    return fresh;
+}
+
+static void around(struct context *context, const struct ends *ends, int64_t now_us,
+                   struct neighbourhood *found[NEIGHBOURHOODS])
+{
+    const struct address nobody = {0, 0};
+    const uint16_t version = ends->version;
+    const struct key keys[NEIGHBOURHOODS] = {
+        [SOURCE] = {{ends->source, nobody}, {0, 0}, 0, version},
+        [DESTINATION] = {{ends->destination, nobody}, {0, 0}, 0, version},
+        [PAIR] = {{ends->source, ends->destination}, {ends->port, 0}, ends->protocol, version},
+        [SERVICE] = {{ends->destination, nobody}, {ends->port, 0}, ends->protocol, version},
+    };
+    for (int kind = 0; kind < NEIGHBOURHOODS; kind++)
+        found[kind] = touch(context, kind, &keys[kind], now_us);
+}
+
+void context_begin(struct context *context, const struct ends *ends, int64_t now_us)
+{
+    struct neighbourhood *at[NEIGHBOURHOODS];
+    around(context, ends, now_us, at);
+    for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
+        decay(at[kind], now_us);
+        at[kind]->begun_short++;
+        at[kind]->begun_long++;
+        note_start(at[kind], now_us);
+    }
+    const uint64_t port = spread(ends->port, context->seed);
+    const uint64_t caller = spread_address(&ends->source, ends->version, context->seed);
+    const uint64_t called = spread_address(&ends->destination, ends->version, context->seed);
+    distinct_add(&at[SOURCE]->sketches[PEERS], called, now_us);
+    distinct_add(&at[SOURCE]->sketches[PORTS], port, now_us);
+    distinct_add(&at[DESTINATION]->sketches[PEERS], caller, now_us);
+    distinct_add(&at[DESTINATION]->sketches[PORTS], port, now_us);
+    distinct_add(&at[SERVICE]->sketches[PEERS], caller, now_us);
+}
+
+void context_end(struct context *context, const struct ends *ends, int64_t now_us, bool answered,
+                 double *out)
+{
+    struct neighbourhood *at[NEIGHBOURHOODS];
+    around(context, ends, now_us, at);
+    for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
+        decay(at[kind], now_us);
+        at[kind]->ended++;
+        at[kind]->unanswered += !answered;
+        *out++ = at[kind]->begun_short;
+        *out++ = at[kind]->begun_long;
+        for (int sketch = 0; sketch < SKETCHES[kind]; sketch++)
+            *out++ = distinct_estimate(context, &at[kind]->sketches[sketch], now_us);
+        *out++ = at[kind]->unanswered / at[kind]->ended;
+        *out++ = eighth_ago_us(at[kind], now_us);
+    }
+}
+
+bool context_open(struct context *context, uint32_t max_keys, uint64_t seed,
+                  const uint64_t *hash_seeds)
+{
+    context->seed = seed;
+    context->hash_seeds = hash_seeds;
+    /* A full sketch: one less than infinity, where linear counting ends. */
+    context->distinct[0] = nearbyint(SKETCH_BITS * log(SKETCH_BITS));
+    for (int empty = 1; empty <= SKETCH_BITS; empty++)
+        context->distinct[empty] = nearbyint(-SKETCH_BITS * log((double)empty / SKETCH_BITS));
+    for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
+        struct neighbourhoods *table = &context->of[kind];
+        table->max_keys = max_keys;
+        table->mask = bucket_mask(max_keys);
+        table->stride =
+            sizeof(struct neighbourhood) + (size_t)SKETCHES[kind] * sizeof(struct distinct);
+        table->entries = calloc((size_t)max_keys + 1, table->stride);
+        table->links = calloc((size_t)max_keys + 1, sizeof *table->links);
+        table->buckets = calloc((size_t)table->mask + 1, sizeof *table->buckets);
+        if (!table->entries || !table->links || !table->buckets) return false;
+    }
+    return true;
+}
+
+void context_close(struct context *context)
+{
+    for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
+        free(context->of[kind].entries);
+        free(context->of[kind].links);
+        free(context->of[kind].buckets);
+    }
+}
+
+void context_clear(struct context *context)
+{
+    for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
+        struct neighbourhoods *table = &context->of[kind];
+        memset(table->buckets, 0, ((size_t)table->mask + 1) * sizeof *table->buckets);
+        table->recent = (struct list){0, 0};
+        table->used = 0;
+    }
+}

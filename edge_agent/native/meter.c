@@ -1,0 +1,599 @@
+#include "meter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "columns.h"
+#include "context.h"
+#include "flow.h"
+
+enum { BATCH = 32, LINE_BYTES = 64 };
+/* No packet overtakes others by half an hour (`edge_agent/flow/timeline.py`). */
+static const int64_t FAR_US = 1800000000;
+/* With this and FAR_US, times inside a row fit 31 bits. */
+static const int64_t LONGEST_TIMEOUT_US = 240000000;
+
+struct meter {
+    struct meter_options options;
+    struct decoder decoder;
+    uint64_t counts[COUNTS];
+
+    struct flow *flows; /* entry 0 stands for none */
+    struct counts *counters;
+    uint32_t *buckets;
+    uint32_t mask, free, used, flow_count;
+    struct link *order_links, *silence_links, *aging_links;
+    struct list order;           /* by when they came */
+    struct list silence[STATES]; /* by when they were touched */
+    struct list aging;           /* by when their row is cut */
+    int64_t silence_us[STATES];
+    int64_t quiet_until_us; /* no queue has anything due before */
+
+    struct context context;
+
+    int64_t clock_us;
+    bool clock_runs, holds, begins_anew;
+    struct packet held;
+    struct packet due[2]; /* admitted after a jump of time, to be taken next */
+    int due_count;
+
+    struct packet batch[BATCH];
+    int batch_count, batch_next;
+};
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+static void write_address(uint8_t *out, const struct address *address, uint16_t version)
+{
+    const uint64_t words[2] = {version == 6 ? address->high : address->low << 32, address->low};
+    for (int i = 0; i < 16; i++)
+        out[i] = version == 6 || i < 4 ? (uint8_t)(words[i / 8] >> (56 - i % 8 * 8)) : 0;
+}
+
+static struct ends ends_of(const struct flow *flow)
+{
+    const struct key *key = &flow->key;
+    return (struct ends){key->end[flow->source], key->end[!flow->source], key->port[!flow->source],
+                         key->protocol, key->version};
+}
+
+static bool is_full(const struct rows *rows)
+{
+    return rows->capacity - rows->count < ROWS_A_PACKET;
+}
+
+/* Gives a flow's row out, if it has one that is to be written. There is room for it. */
+static void give_out(struct meter *meter, uint32_t index, int64_t now_us, struct rows *rows)
+{
+    struct flow *flow = &meter->flows[index];
+    const enum profile profile = meter->options.profile;
+    if (flow->packets < (profile == CIC2017 ? 2u : 1u)) return;
+    struct counts first;
+    const struct counts *counts = &meter->counters[index];
+    if (flow->packets == 1) {
+        counts_of_first(flow, &first);
+        counts = &first;
+    }
+    double *values = rows->values + rows->count * edge_meter_columns(meter);
+    if (profile == CIC2017)
+        cic2017_columns(flow, counts, values);
+    else
+        improved_columns(flow, counts, values);
+    if (profile == GATEWAY) {
+        const struct ends ends = ends_of(flow);
+        context_end(&meter->context, &ends, now_us, flow->answered, values + IMPROVED_COLUMNS);
+    }
+    struct row *row = &rows->rows[rows->count++];
+    const struct key *key = &flow->key;
+    write_address(row->source, &key->end[flow->source], key->version);
+    write_address(row->destination, &key->end[!flow->source], key->version);
+    row->source_port = key->port[flow->source];
+    row->destination_port = key->port[!flow->source];
+    row->protocol = (uint8_t)key->protocol;
+    row->version = (uint8_t)key->version;
+    memset(row->unused, 0, sizeof row->unused);
+    row->start_us = flow->start_us;
+    row->end_us = flow->start_us + flow->end;
+    row->released_us = now_us > row->end_us ? now_us : row->end_us;
+}
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+static uint32_t find(const struct meter *meter, const struct packet *packet)
+{
+    uint32_t i = meter->buckets[packet->hash & meter->mask];
+    while (i && !(meter->flows[i].hash == packet->hash &&
+                  key_equal(&meter->flows[i].key, &packet->key)))
+        i = meter->flows[i].chain;
+    return i;
+}
+
+/* Makes an entry that is in no queue yet. There is a free one. */
+static uint32_t insert(struct meter *meter, const struct packet *packet)
+{
+    uint32_t index = meter->free;
+    if (index)
+        meter->free = meter->flows[index].chain;
+    else
+        index = ++meter->used;
+    struct flow *flow = &meter->flows[index];
+    uint32_t *bucket = &meter->buckets[packet->hash & meter->mask];
+    flow->key = packet->key;
+    flow->hash = packet->hash;
+    flow->chain = *bucket;
+    flow->state = STATES;
+    flow->cut_us = 0;
+    *bucket = index;
+    list_append(&meter->order, meter->order_links, index);
+    meter->flow_count++;
+    return index;
+}
+
+static void stop_aging(struct meter *meter, uint32_t index)
+{
+    if (meter->options.profile == GATEWAY && meter->flows[index].cut_us) {
+        list_remove(&meter->aging, meter->aging_links, index);
+        meter->flows[index].cut_us = 0;
+    }
+}
+
+/* Forgets a flow; its row is given out if it has one. */
+static void drop(struct meter *meter, uint32_t index, int64_t now_us, struct rows *rows)
+{
+    struct flow *flow = &meter->flows[index];
+    give_out(meter, index, now_us, rows);
+    stop_aging(meter, index);
+    list_remove(&meter->silence[flow->state], meter->silence_links, index);
+    list_remove(&meter->order, meter->order_links, index);
+    uint32_t *from = &meter->buckets[flow->hash & meter->mask];
+    while (*from != index) from = &meter->flows[*from].chain;
+    *from = flow->chain;
+    flow->chain = meter->free;
+    meter->free = index;
+    meter->flow_count--;
+}
+
+/* Pushes a flow out if the table is full. */
+static void make_room(struct meter *meter, struct rows *rows)
+{
+    if (meter->flow_count < meter->options.max_flows) return;
+    uint32_t victim = 0;
+    enum count reason = COUNT_EVICTED_COMPLETE;
+    for (int state = 0; state < STATES && !victim; state++) {
+        const uint32_t head = meter->silence[state].first;
+        const int64_t timeout_us = meter->options.flow_timeout_us;
+        if (head && meter->clock_us - meter->flows[head].touched_us > timeout_us) victim = head;
+    }
+    for (int state = 0; state < STATES && !victim; state++) {
+        victim = meter->silence[state].first;
+        reason = COUNT_EVICTED_CLOSED + (enum count)state;
+    }
+    meter->counts[reason]++;
+    drop(meter, victim, meter->clock_us, rows);
+}
+
+static enum state state_of(const struct flow *flow)
+{
+    if (flow->closed) return CLOSED;
+    if (flow->packets == 0 || flow->answered) return ANSWERED;
+    return flow->packets == 1 ? SINGLE : UNANSWERED;
+}
+
+/* Queues a flow that a packet has just touched. */
+static void wait(struct meter *meter, uint32_t index)
+{
+    struct flow *flow = &meter->flows[index];
+    const enum state state = state_of(flow);
+    struct list *queue = &meter->silence[state];
+    flow->touched_us = meter->clock_us;
+    if (flow->state != state || queue->last != index) {
+        if (flow->state != STATES)
+            list_remove(&meter->silence[flow->state], meter->silence_links, index);
+        list_append(queue, meter->silence_links, index);
+        flow->state = (uint8_t)state;
+    }
+    const int64_t due_us = meter->clock_us + meter->silence_us[state];
+    if (due_us < meter->quiet_until_us) meter->quiet_until_us = due_us;
+}
+
+/* --- profiles -------------------------------------------------------------------------------- */
+
+static void orient(struct flow *flow, const struct packet *packet, bool turned)
+{
+    flow->source = packet->source ^ turned;
+    flow->fins = 0;
+    flow->closed = false;
+    flow->packets = 0;
+}
+
+/* Direction is decided by the address alone, as the tools do. */
+static int way_of(const struct flow *flow, const struct packet *packet)
+{
+    return packet->to_itself || packet->source == flow->source ? FORWARD : BACKWARD;
+}
+
+/* Follows FIN, ACK and RST of a TCP connection (spec C.2). */
+static void note_teardown(struct flow *flow, const struct packet *packet, int way)
+{
+    const uint8_t flags = packet->flags;
+    if (!(flags & (FIN | RST)) && flow->fins != 3) return;
+    if ((flags & RST) || (flow->fins == 3 && (flags & ACK) && !(flags & FIN))) flow->closed = true;
+    if (flags & FIN) flow->fins |= (uint8_t)(1 << way);
+}
+
+static void take_cic2017(struct meter *meter, const struct packet *packet, struct rows *rows)
+{
+    uint32_t index = find(meter, packet);
+    struct flow *flow = &meter->flows[index];
+    if (!index) {
+        make_room(meter, rows);
+        index = insert(meter, packet);
+        flow = &meter->flows[index];
+        orient(flow, packet, false);
+        row_begin(flow, packet, FORWARD);
+    } else if (packet->time_us - flow->start_us > meter->options.flow_timeout_us) {
+        give_out(meter, index, packet->time_us, rows);
+        /* Also a backward packet is booked forward here, and only here. */
+        row_begin(flow, packet, FORWARD);
+    } else {
+        const bool ends = packet->flags & FIN;
+        row_add(flow, &meter->counters[index], packet, way_of(flow, packet), !ends);
+        if (ends) {
+            drop(meter, index, packet->time_us, rows);
+            return;
+        }
+    }
+    wait(meter, index);
+}
+
+static void open_improved(struct flow *flow, const struct packet *packet)
+{
+    orient(flow, packet, (packet->flags & (SYN | ACK)) == (SYN | ACK));
+    row_begin(flow, packet, way_of(flow, packet));
+    note_teardown(flow, packet, way_of(flow, packet));
+}
+
+static void take_improved(struct meter *meter, const struct packet *packet, struct rows *rows)
+{
+    uint32_t index = find(meter, packet);
+    struct flow *flow = &meter->flows[index];
+    if (!index) {
+        make_room(meter, rows);
+        index = insert(meter, packet);
+        open_improved(&meter->flows[index], packet);
+    } else {
+        const int64_t timeout_us = meter->options.flow_timeout_us;
+        const int64_t age_us = packet->time_us - flow->start_us;
+        const bool late = age_us > timeout_us, silent = age_us - flow->end > timeout_us;
+        if ((flow->closed && (late || (packet->flags & SYN))) ||
+            (late && silent && packet->key.protocol != TCP)) {
+            give_out(meter, index, packet->time_us, rows);
+            open_improved(flow, packet);
+        } else {
+            const int way = way_of(flow, packet);
+            if (late) {
+                give_out(meter, index, packet->time_us, rows);
+                row_begin(flow, packet, way);
+            } else {
+                row_add(flow, &meter->counters[index], packet, way, true);
+            }
+            note_teardown(flow, packet, way);
+        }
+    }
+    wait(meter, index);
+}
+
+/* Whether a flow's first packet comes from its server. */
+static bool begins_backward(const struct packet *packet)
+{
+    const struct key *key = &packet->key;
+    if (key->protocol != TCP) return false;
+    if (packet->flags & SYN) return packet->flags & ACK;
+    return key->port[packet->source] < key->port[!packet->source];
+}
+
+static void take_gateway(struct meter *meter, const struct packet *packet, struct rows *rows)
+{
+    uint32_t index = find(meter, packet);
+    if (index && meter->flows[index].closed && (packet->flags & SYN)) {
+        drop(meter, index, meter->clock_us, rows);
+        index = 0;
+    }
+    if (!index) {
+        make_room(meter, rows);
+        index = insert(meter, packet);
+        orient(&meter->flows[index], packet, begins_backward(packet));
+        const struct ends ends = ends_of(&meter->flows[index]);
+        context_begin(&meter->context, &ends, meter->clock_us);
+    }
+    struct flow *flow = &meter->flows[index];
+    const int way = way_of(flow, packet);
+    if (flow->packets == 0) {
+        row_begin(flow, packet, way);
+        flow->cut_us = meter->clock_us + meter->options.active_us;
+        list_append(&meter->aging, meter->aging_links, index);
+        if (flow->cut_us < meter->quiet_until_us) meter->quiet_until_us = flow->cut_us;
+    } else {
+        row_add(flow, &meter->counters[index], packet, way, true);
+    }
+    note_teardown(flow, packet, way);
+    wait(meter, index);
+}
+
+/* --- time ------------------------------------------------------------------------------------ */
+
+/* The flow due first, 0 for none; at one time, queues go in the order of their names. */
+static uint32_t first_due(const struct meter *meter, int64_t *due_us, bool *is_cut)
+{
+    static const enum state by_name[STATES] = {ANSWERED, CLOSED, SINGLE, UNANSWERED};
+    uint32_t first = meter->aging.first;
+    *is_cut = first != 0;
+    *due_us = first ? meter->flows[first].cut_us : INT64_MAX;
+    for (int i = 0; i < STATES; i++) {
+        const uint32_t head = meter->silence[by_name[i]].first;
+        if (!head) continue;
+        const int64_t us = meter->flows[head].touched_us + meter->silence_us[by_name[i]];
+        if (us >= *due_us) continue;
+        first = head;
+        *due_us = us;
+        *is_cut = false;
+    }
+    return first;
+}
+
+/* Gives out what is due before `now_us` (gateway). True: no room. */
+static bool serve(struct meter *meter, int64_t now_us, struct rows *rows)
+{
+    while (meter->quiet_until_us < now_us) {
+        int64_t due_us;
+        bool is_cut;
+        const uint32_t index = first_due(meter, &due_us, &is_cut);
+        if (due_us >= now_us) {
+            meter->quiet_until_us = due_us;
+            break;
+        }
+        if (is_full(rows)) return true;
+        if (is_cut) {
+            give_out(meter, index, due_us, rows);
+            stop_aging(meter, index);
+            meter->flows[index].packets = 0;
+        } else {
+            drop(meter, index, due_us, rows);
+        }
+    }
+    return false;
+}
+
+static bool drop_all(struct meter *meter, struct rows *rows)
+{
+    while (meter->order.first) {
+        if (is_full(rows)) return true;
+        drop(meter, meter->order.first, meter->clock_us, rows);
+    }
+    return false;
+}
+
+/* Takes a packet of whose time the clock may know. True: no room, nothing was done. */
+static bool take(struct meter *meter, const struct packet *packet, struct rows *rows)
+{
+    if (is_full(rows)) return true;
+    if (meter->options.profile == GATEWAY && serve(meter, packet->time_us, rows)) return true;
+    if (is_full(rows)) return true;
+    if (packet->time_us < meter->clock_us)
+        meter->counts[COUNT_DISORDER]++;
+    else
+        meter->clock_us = packet->time_us;
+    meter->clock_runs = true;
+    if (meter->options.profile == CIC2017)
+        take_cic2017(meter, packet, rows);
+    else if (meter->options.profile == IMPROVED)
+        take_improved(meter, packet, rows);
+    else
+        take_gateway(meter, packet, rows);
+    return false;
+}
+
+/* Takes what was admitted after a jump of time. True: no room. */
+static bool take_due(struct meter *meter, struct rows *rows)
+{
+    if (meter->due_count && meter->begins_anew) {
+        if (drop_all(meter, rows)) return true;
+        if (meter->options.profile == GATEWAY) context_clear(&meter->context);
+        meter->quiet_until_us = INT64_MAX;
+        meter->clock_us = meter->due[0].time_us;
+        meter->begins_anew = false;
+    }
+    while (meter->due_count) {
+        if (take(meter, &meter->due[0], rows)) return true;
+        meter->due[0] = meter->due[1];
+        meter->due_count--;
+    }
+    return false;
+}
+
+static bool is_near(const struct meter *meter, int64_t time_us)
+{
+    const int64_t off_us = time_us - meter->clock_us;
+    return (-FAR_US <= off_us && off_us <= FAR_US) || !meter->clock_runs;
+}
+
+static void jump(struct meter *meter)
+{
+    meter->counts[COUNT_JUMPS]++;
+    meter->due[meter->due_count++] = meter->held;
+    meter->begins_anew = meter->held.time_us < meter->clock_us;
+    meter->holds = false;
+}
+
+/* A packet that is stamped far from the clock, or comes while one is held. */
+static void admit(struct meter *meter, const struct packet *packet)
+{
+    const bool near = is_near(meter, packet->time_us);
+    if (!near && meter->holds) {
+        const bool same_side = (meter->held.time_us > meter->clock_us) ==
+                               (packet->time_us > meter->clock_us);
+        if (same_side && packet->time_us >= meter->held.time_us - FAR_US) {
+            jump(meter);
+            meter->due[meter->due_count++] = *packet;
+            return;
+        }
+    }
+    meter->counts[COUNT_STRAYS] += meter->holds;
+    meter->holds = !near;
+    if (near)
+        meter->due[meter->due_count++] = *packet;
+    else
+        meter->held = *packet;
+}
+
+/* --- what Python calls ----------------------------------------------------------------------- */
+
+static void fill_batch(struct meter *meter, const uint8_t *block, const struct frame *frames,
+                       size_t count, size_t *done)
+{
+    meter->batch_next = 0;
+    meter->batch_count = 0;
+    while (*done < count && meter->batch_count < BATCH) {
+        struct packet *packet = &meter->batch[meter->batch_count];
+        if (!packet_decode(&meter->decoder, block, &frames[(*done)++], packet)) continue;
+        packet->hash = key_hash(meter->options.hash_seeds, &packet->key, 0);
+        __builtin_prefetch(&meter->buckets[packet->hash & meter->mask]);
+        meter->batch_count++;
+    }
+    for (int i = 0; i < meter->batch_count; i++) {
+        const uint32_t first = meter->buckets[meter->batch[i].hash & meter->mask];
+        const char *flow = (const char *)&meter->flows[first];
+        const char *counts = (const char *)&meter->counters[first];
+        for (size_t at = 0; at < sizeof(struct flow); at += LINE_BYTES)
+            __builtin_prefetch(flow + at, 1);
+        for (size_t at = 0; at < sizeof(struct counts); at += LINE_BYTES)
+            __builtin_prefetch(counts + at, 1);
+    }
+}
+
+bool edge_meter_add(struct meter *meter, const uint8_t *block, const struct frame *frames,
+                    size_t count, size_t *done, struct rows *rows)
+{
+    for (;;) {
+        if (meter->due_count && take_due(meter, rows)) return true;
+        while (meter->batch_next < meter->batch_count) {
+            const struct packet *packet = &meter->batch[meter->batch_next];
+            if (is_near(meter, packet->time_us) && !meter->holds) {
+                if (take(meter, packet, rows)) return true;
+                meter->batch_next++;
+            } else {
+                admit(meter, packet);
+                meter->batch_next++;
+                if (take_due(meter, rows)) return true;
+            }
+        }
+        if (*done == count) return false;
+        fill_batch(meter, block, frames, count, done);
+    }
+}
+
+bool edge_meter_advance(struct meter *meter, int64_t now_us, struct rows *rows)
+{
+    if (take_due(meter, rows)) return true;
+    if (meter->options.profile == GATEWAY && serve(meter, now_us, rows)) return true;
+    if (!meter->clock_runs || now_us > meter->clock_us) meter->clock_us = now_us;
+    meter->clock_runs = true;
+    return false;
+}
+
+bool edge_meter_flush(struct meter *meter, struct rows *rows)
+{
+    if (take_due(meter, rows)) return true;
+    if (meter->holds) {
+        jump(meter);
+        if (take_due(meter, rows)) return true;
+    }
+    return drop_all(meter, rows);
+}
+
+size_t edge_meter_columns(const struct meter *meter)
+{
+    switch ((enum profile)meter->options.profile) {
+    case CIC2017:
+        return CIC2017_COLUMNS;
+    case IMPROVED:
+        return IMPROVED_COLUMNS;
+    default:
+        return IMPROVED_COLUMNS + CONTEXT_COLUMNS;
+    }
+}
+
+const uint64_t *edge_meter_counts(struct meter *meter)
+{
+    meter->counts[COUNT_EVICTED_CONTEXT] = meter->context.evicted;
+    return meter->counts;
+}
+
+int64_t edge_meter_now_us(const struct meter *meter)
+{
+    return meter->clock_us;
+}
+
+uint32_t edge_meter_flows(const struct meter *meter)
+{
+    return meter->flow_count;
+}
+
+static bool has_fitting_timeouts(const struct meter_options *options)
+{
+    const int64_t timeouts_us[] = {options->flow_timeout_us, options->linger_us,
+                                   options->unanswered_us, options->idle_us, options->active_us};
+    for (size_t i = 0; i < sizeof timeouts_us / sizeof *timeouts_us; i++)
+        if (timeouts_us[i] < 0 || timeouts_us[i] > LONGEST_TIMEOUT_US) return false;
+    return options->profile <= GATEWAY && options->max_flows > 0 &&
+           options->max_flows <= 1u << 28 && options->max_context_keys > 0 &&
+           options->max_context_keys <= 1u << 28;
+}
+
+static bool open_tables(struct meter *meter)
+{
+    const size_t entries = (size_t)meter->options.max_flows + 1;
+    meter->mask = bucket_mask(meter->options.max_flows);
+    meter->flows = calloc(entries, sizeof *meter->flows);
+    meter->counters = calloc(entries, sizeof *meter->counters);
+    meter->buckets = calloc((size_t)meter->mask + 1, sizeof *meter->buckets);
+    meter->order_links = calloc(entries, sizeof *meter->order_links);
+    meter->silence_links = calloc(entries, sizeof *meter->silence_links);
+    meter->aging_links = calloc(entries, sizeof *meter->aging_links);
+    if (!meter->flows || !meter->counters || !meter->buckets || !meter->order_links ||
+        !meter->silence_links || !meter->aging_links)
+        return false;
+    return meter->options.profile != GATEWAY ||
+           context_open(&meter->context, meter->options.max_context_keys,
+                        meter->options.context_seed, meter->options.hash_seeds);
+}
+
+struct meter *edge_meter_open(const struct meter_options *options)
+{
+    if (!has_fitting_timeouts(options)) return NULL;
+    struct meter *meter = calloc(1, sizeof *meter);
+    if (!meter) return NULL;
+    meter->options = *options;
+    meter->decoder = (struct decoder){(enum padding)options->padding, options->profile == CIC2017,
+                                      meter->counts};
+    meter->silence_us[CLOSED] = options->linger_us;
+    meter->silence_us[SINGLE] = meter->silence_us[UNANSWERED] = options->unanswered_us;
+    meter->silence_us[ANSWERED] = options->idle_us;
+    meter->quiet_until_us = INT64_MAX;
+    if (open_tables(meter)) return meter;
+    edge_meter_close(meter);
+    return NULL;
+}
+
+void edge_meter_close(struct meter *meter)
+{
+    if (!meter) return;
+    free(meter->flows);
+    free(meter->counters);
+    free(meter->buckets);
+    free(meter->order_links);
+    free(meter->silence_links);
+    free(meter->aging_links);
+    context_close(&meter->context);
+    free(meter);
+}

@@ -1,0 +1,81 @@
+/* What the tables of the meter are made of: a keyed hash, and lists that live in arrays.
+ *
+ * Nothing is allocated after a table is opened; its pages cost nothing until they are used. */
+#ifndef EDGE_IDS_TABLE_H
+#define EDGE_IDS_TABLE_H
+
+#include "packet.h"
+
+enum { HASH_SEEDS = 12 };
+
+/* Multilinear hashing (Lemire & Kaser, "Strongly universal string hashing is fast", 2014): with
+ * secret 64-bit seeds, two different keys get the same sum with a probability of 2^-32, whoever
+ * chose them. SplitMix64's finaliser then spreads what keys that resemble each other have in
+ * common. */
+static inline uint32_t key_hash(const uint64_t *seeds, const struct key *key, unsigned salt)
+{
+    uint64_t sum = seeds[0];
+    sum += seeds[1] * (uint32_t)key->end[0].low;
+    sum += seeds[2] * (uint32_t)key->end[1].low;
+    sum += seeds[3] * ((uint32_t)key->port[0] << 16 | key->port[1]);
+    sum += seeds[4] * ((uint32_t)key->protocol << 16 | key->version << 8 | salt);
+    if (key->version == 6) {
+        sum += seeds[5] * (key->end[0].low >> 32) + seeds[6] * (key->end[1].low >> 32);
+        sum += seeds[7] * (uint32_t)key->end[0].high + seeds[8] * (uint32_t)key->end[1].high;
+        sum += seeds[9] * (key->end[0].high >> 32) + seeds[10] * (key->end[1].high >> 32);
+    }
+    sum = (sum ^ sum >> 30) * 0xBF58476D1CE4E5B9;
+    sum = (sum ^ sum >> 27) * 0x94D049BB133111EB;
+    return (uint32_t)(sum >> 32);
+}
+
+static inline bool key_equal(const struct key *a, const struct key *b)
+{
+    return a->end[0].low == b->end[0].low && a->end[1].low == b->end[1].low &&
+           a->port[0] == b->port[0] && a->port[1] == b->port[1] && a->protocol == b->protocol &&
+           a->version == b->version && a->end[0].high == b->end[0].high &&
+           a->end[1].high == b->end[1].high;
+}
+
+/* A doubly linked list through an array of links; 0 is no entry. */
+struct link {
+    uint32_t before, after;
+};
+
+struct list {
+    uint32_t first, last;
+};
+
+static inline void list_append(struct list *list, struct link *links, uint32_t entry)
+{
+    links[entry].before = list->last;
+    links[entry].after = 0;
+    if (list->last)
+        links[list->last].after = entry;
+    else
+        list->first = entry;
+    list->last = entry;
+}
+
+static inline void list_remove(struct list *list, struct link *links, uint32_t entry)
+{
+    const struct link link = links[entry];
+    if (link.before)
+        links[link.before].after = link.after;
+    else
+        list->first = link.after;
+    if (link.after)
+        links[link.after].before = link.before;
+    else
+        list->last = link.before;
+}
+
+/* Buckets for `entries` at most: a power of two, twice as many. */
+static inline uint32_t bucket_mask(uint32_t entries)
+{
+    uint32_t buckets = 2;
+    while (buckets < 2 * entries) buckets *= 2;
+    return buckets - 1;
+}
+
+#endif
