@@ -15,7 +15,7 @@ export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 # Tests of what runs on a gateway; they pass without TensorFlow, in each interpreter's environment.
 AGENT_TESTS = tests/agent tests/alerting tests/capture tests/contract tests/detect tests/flow
 STATION_TESTS = $(filter-out $(AGENT_TESTS) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) \
-                $(wildcard tests/test_*.py) tests/alerting/test_embedded_broker.py
+                $(wildcard tests/test_*.py) tests/alerting/test_embedded_broker.py tests/agent/test_extract.py
 
 # The compiled part is built when the package is installed.
 SOURCES = pyproject.toml setup.py constraints.txt $(wildcard edge_agent/native/*.[ch])
@@ -32,7 +32,7 @@ install: .venv/.installed
 # The base install, as a gateway has it, and what runs its tests.
 .venv-base/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-base
-	.venv-base/bin/python $(PIP_INSTALL) --editable . pytest pytest-timeout hypothesis jsonschema
+	.venv-base/bin/python $(PIP_INSTALL) --editable . pytest pytest-timeout hypothesis jsonschema zstandard
 	touch $@
 
 # The legacy interpreter. It needs numpy 1, the one pin that differs; build tools follow the rest.

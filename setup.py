@@ -15,7 +15,7 @@ setup(
             "edge_agent.native._library",
             sources=sorted(str(path) for path in NATIVE.glob("*.c")),
             depends=sorted(str(path) for path in NATIVE.glob("*.h")),
-            extra_compile_args=["-std=c11", "-O3", "-g0", "-fvisibility=hidden"],
+            extra_compile_args=["-std=c11", "-O3", "-fno-math-errno", "-g0", "-fvisibility=hidden"],
             libraries=["m"],
             optional=True,
             py_limited_api=True,

@@ -1,9 +1,8 @@
 """Captures by the block: the bytes as they are read, and an index of the frames in them.
 
 One buffer is read into, walked over by the compiled index, handed out and read into again. What is
-left of it, the record that goes on beyond its end, moves to the front. Reading into a buffer that
-stays in the processor's cache is as fast as mapping the file, and unlike a mapping it survives
-a file that is cut while it is read.
+left of it, the record that goes on beyond its end, moves to the front. Mapping the file instead
+saves two or three nanoseconds a frame, and kills the process when somebody cuts the file meanwhile.
 
 A read returns what has arrived: a live pipe's frames are handed out when they come, not when
 a buffer is full.

@@ -131,6 +131,20 @@ def read_frames(path: Path, *, allow_cut: bool = False) -> Iterator[Frame]:
         yield from frames_of(content, allow_cut=allow_cut)
 
 
+def is_capture(path: Path) -> bool:
+    """Whether a file begins as a capture does, compressed or not.
+
+    Raises:
+        CaptureError: It cannot be opened, or what it is compressed with cannot be read here.
+        OSError, EOFError: It cannot be decompressed.
+    """
+    with opened(path) as content:
+        start = bytearray()
+        while len(start) < 4 and (more := content.stream.read(4 - len(start))):
+            start += more
+    return bytes(start) in _PCAP_MAGICS or start == _SECTION_MAGIC
+
+
 def frames_of(content: Content, *, allow_cut: bool = False) -> Iterator[Frame]:
     """Read an opened capture front to back; see `read_frames`."""
     source = _Input(content, allow_cut=allow_cut)

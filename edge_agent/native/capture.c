@@ -51,8 +51,8 @@ struct interface {
 
 struct capture {
     enum format format;
-    bool swapped;     /* the file's byte order is not this machine's */
-    bool nanoseconds; /* pcap */
+    bool swapped;          /* the file's byte order is not this machine's */
+    bool nanoseconds;      /* pcap */
     uint32_t link_type;    /* pcap */
     uint32_t record_bytes; /* pcap: length of a record's head */
     struct interface *interfaces;

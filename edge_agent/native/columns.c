@@ -3,6 +3,7 @@
 #include "columns.h"
 
 #include <math.h>
+#include <string.h>
 
 static inline double *put(double *out, double value)
 {
@@ -211,4 +212,54 @@ void improved_columns(const struct flow *flow, const struct counts *c, double *o
     out = put(out, forward ? 0 : b->header_min);
     out = put_periods(out, &c->active);
     put_periods(out, &c->idle);
+}
+
+/* Places of columns, for those of one packet; from 0, in the order above. */
+enum {
+    AT_PORT = 0,
+    AT_PACKETS = 2,
+    AT_LENGTH_SUM = 4,
+    AT_LENGTHS = 6, /* of the directions: max, min, mean, std each */
+    AT_BYTE_RATE = 14,
+    AT_PACKET_RATE = 15,
+    AT_PSH = 30,
+    AT_URG = 32,
+    AT_RST = 34,
+    AT_HEADERS = 36,
+    AT_LENGTH_MIN = 40, /* min, max, mean */
+    AT_FLAGS = 45,
+    AT_AVERAGES = 54, /* of the row, forward, backward */
+    AT_WINDOW = 67,
+    AT_DATA_PACKETS = 69,
+    AT_HEADER_MIN = 71
+};
+
+void improved_columns_of_first(const struct flow *flow, double *out)
+{
+    static const uint8_t bits[] = {FIN, SYN, RST, PSH, ACK, URG, CWR, ECE};
+    const int way = flow->first_way;
+    const double length = flow->first_payload_bytes;
+    const unsigned flags = flow->first_flags;
+    memset(out, 0, IMPROVED_COLUMNS * sizeof *out);
+    out[AT_PORT] = flow->key.port[!flow->source];
+    out[AT_PACKETS + way] = 1;
+    out[AT_BYTE_RATE] = out[AT_PACKET_RATE] = -1;
+    out[AT_HEADERS + way] = flow->first_header_bytes;
+    if (length > 0) {
+        out[AT_LENGTH_SUM + way] = length;
+        for (int i = 0; i < 3; i++) {
+            out[AT_LENGTHS + 4 * way + i] = length;
+            out[AT_LENGTH_MIN + i] = length;
+        }
+        out[AT_AVERAGES] = out[AT_AVERAGES + 1 + way] = length;
+        out[AT_DATA_PACKETS + way] = 1;
+    }
+    if (flags) {
+        out[AT_PSH + way] = (flags & PSH) != 0;
+        out[AT_URG + way] = (flags & URG) != 0;
+        out[AT_RST + way] = (flags & RST) != 0;
+        put_flags(out + AT_FLAGS, flags, bits, 8);
+    }
+    out[AT_WINDOW + way] = flow->first_window;
+    out[AT_HEADER_MIN + way] = flow->first_header_bytes;
 }

@@ -6,13 +6,14 @@
 
 enum { SKETCH_BITS = 256, SKETCH_WORDS = SKETCH_BITS / 64, REMEMBERED_STARTS = 8 };
 static const int64_t GENERATION_US = 60000000;
-static const double SHORT_US = 10e6, LONG_US = 60e6;
+static const double LONG_US = 60e6; /* the short one is a sixth of it */
 /* Ten minutes without eight flows is quiet enough; a larger number would say nothing more. */
 static const int64_t QUIET_US = 600000000;
 
 /* Distinct values of this minute and the last, by linear counting. */
 struct distinct {
-    int64_t generation;
+    uint32_t generation;
+    uint32_t used; /* bits set in one or the other */
     uint64_t current[SKETCH_WORDS], previous[SKETCH_WORDS];
 };
 
@@ -45,9 +46,17 @@ static uint64_t spread_address(const struct address *address, uint16_t version, 
     return spread(version == 6 ? address->low ^ spread(address->high, seed) : address->low, seed);
 }
 
+static uint32_t count_bits(const uint64_t *words)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < SKETCH_WORDS; i++)
+        for (uint64_t word = words[i]; word; word &= word - 1) count++;
+    return count;
+}
+
 static void distinct_turn(struct distinct *distinct, int64_t now_us)
 {
-    const int64_t generation = now_us / GENERATION_US;
+    const uint32_t generation = (uint32_t)(now_us / GENERATION_US);
     if (generation == distinct->generation) return;
     if (generation == distinct->generation + 1)
         memcpy(distinct->previous, distinct->current, sizeof distinct->previous);
@@ -55,30 +64,33 @@ static void distinct_turn(struct distinct *distinct, int64_t now_us)
         memset(distinct->previous, 0, sizeof distinct->previous);
     memset(distinct->current, 0, sizeof distinct->current);
     distinct->generation = generation;
+    distinct->used = count_bits(distinct->previous);
 }
 
 static void distinct_add(struct distinct *distinct, uint64_t mixed, int64_t now_us)
 {
     distinct_turn(distinct, now_us);
-    distinct->current[mixed % SKETCH_BITS / 64] |= UINT64_C(1) << (mixed % 64);
+    const size_t word = mixed % SKETCH_BITS / 64;
+    const uint64_t bit = UINT64_C(1) << (mixed % 64);
+    distinct->used += !((distinct->current[word] | distinct->previous[word]) & bit);
+    distinct->current[word] |= bit;
 }
 
 static double distinct_estimate(const struct context *context, struct distinct *distinct,
                                 int64_t now_us)
 {
     distinct_turn(distinct, now_us);
-    int empty = SKETCH_BITS;
-    for (int i = 0; i < SKETCH_WORDS; i++)
-        empty -= __builtin_popcountll(distinct->current[i] | distinct->previous[i]);
-    return context->distinct[empty];
+    return context->distinct[SKETCH_BITS - distinct->used];
 }
 
 static void decay(struct neighbourhood *around, int64_t now_us)
 {
     const int64_t elapsed_us = now_us - around->updated_us;
     if (elapsed_us <= 0) return;
+    /* Six short times are a long one: the sixth power saves an exp. */
     const double fade_long = exp(-(double)elapsed_us / LONG_US);
-    around->begun_short *= exp(-(double)elapsed_us / SHORT_US);
+    const double cubed = fade_long * fade_long * fade_long;
+    around->begun_short *= cubed * cubed;
     around->begun_long *= fade_long;
     around->ended *= fade_long;
     around->unanswered *= fade_long;
@@ -124,21 +136,30 @@ static void forget_oldest(struct neighbourhoods *table)
     list_remove(&table->recent, table->links, index);
 }
 
-/* Finds a neighbourhood or makes it; either way it is the most recent. */
+static struct neighbourhood *make_recent(struct neighbourhoods *table, uint32_t index)
+{
+    if (table->recent.last != index) {
+        list_remove(&table->recent, table->links, index);
+        list_append(&table->recent, table->links, index);
+    }
+    return entry(table, index);
+}
+
+/* Finds a neighbourhood, at first in its place, or makes it; either way it is the most recent. */
 static struct neighbourhood *touch(struct context *context, int kind, const struct key *key,
-                                   int64_t now_us)
+                                   int64_t now_us, uint32_t *place)
 {
     struct neighbourhoods *table = &context->of[kind];
+    /* Entry 0 has no version, so it equals no key; a place beyond `used` was forgotten. */
+    if (*place <= table->used && key_equal(&entry(table, *place)->key, key))
+        return make_recent(table, *place);
     const uint32_t hash = key_hash(context->hash_seeds, key, (unsigned)kind);
     uint32_t *bucket = &table->buckets[hash & table->mask];
     for (uint32_t i = *bucket; i; i = entry(table, i)->chain) {
         struct neighbourhood *found = entry(table, i);
         if (found->hash != hash || !key_equal(&found->key, key)) continue;
-        if (table->recent.last != i) {
-            list_remove(&table->recent, table->links, i);
-            list_append(&table->recent, table->links, i);
-        }
-        return found;
+        *place = i;
+        return make_recent(table, i);
     }
     uint32_t index;
     if (table->used == table->max_keys) {
@@ -155,12 +176,13 @@ static struct neighbourhood *touch(struct context *context, int kind, const stru
     fresh->chain = *bucket;
     fresh->updated_us = now_us;
     *bucket = index;
+    *place = index;
     list_append(&table->recent, table->links, index);
     return fresh;
 }
 
 static void around(struct context *context, const struct ends *ends, int64_t now_us,
-                   struct neighbourhood *found[NEIGHBOURHOODS])
+                   struct places *places, struct neighbourhood *found[NEIGHBOURHOODS])
 {
     const struct address nobody = {0, 0};
     const uint16_t version = ends->version;
@@ -171,13 +193,15 @@ static void around(struct context *context, const struct ends *ends, int64_t now
         [SERVICE] = {{ends->destination, nobody}, {ends->port, 0}, ends->protocol, version},
     };
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++)
-        found[kind] = touch(context, kind, &keys[kind], now_us);
+        found[kind] = touch(context, kind, &keys[kind], now_us, &places->at[kind]);
 }
 
-void context_begin(struct context *context, const struct ends *ends, int64_t now_us)
+void context_begin(struct context *context, const struct ends *ends, int64_t now_us,
+                   struct places *places)
 {
     struct neighbourhood *at[NEIGHBOURHOODS];
-    around(context, ends, now_us, at);
+    memset(places, 0, sizeof *places);
+    around(context, ends, now_us, places, at);
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
         decay(at[kind], now_us);
         at[kind]->begun_short++;
@@ -195,10 +219,10 @@ void context_begin(struct context *context, const struct ends *ends, int64_t now
 }
 
 void context_end(struct context *context, const struct ends *ends, int64_t now_us, bool answered,
-                 double *out)
+                 struct places *places, double *out)
 {
     struct neighbourhood *at[NEIGHBOURHOODS];
-    around(context, ends, now_us, at);
+    around(context, ends, now_us, places, at);
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
         decay(at[kind], now_us);
         at[kind]->ended++;

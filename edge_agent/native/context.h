@@ -35,10 +35,17 @@ bool context_open(struct context *context, uint32_t max_keys, uint64_t seed,
                   const uint64_t *hash_seeds);
 void context_close(struct context *context);
 void context_clear(struct context *context);
-void context_begin(struct context *context, const struct ends *ends, int64_t now_us);
+
+/* Where a flow's neighbourhoods were last seen: most are still there, and need no look-up. */
+struct places {
+    uint32_t at[NEIGHBOURHOODS];
+};
+
+void context_begin(struct context *context, const struct ends *ends, int64_t now_us,
+                   struct places *places);
 
 /* Writes the CONTEXT_COLUMNS of a flow that is given out. */
 void context_end(struct context *context, const struct ends *ends, int64_t now_us, bool answered,
-                 double *out);
+                 struct places *places, double *out);
 
 #endif

@@ -1,200 +1,15 @@
 #include "meter.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "columns.h"
-#include "context.h"
-#include "flow.h"
+#include "flows.h"
 
-enum { BATCH = 32, LINE_BYTES = 64 };
+enum { LINE_BYTES = 64 };
 /* No packet overtakes others by half an hour (`edge_agent/flow/timeline.py`). */
 static const int64_t FAR_US = 1800000000;
 /* With this and FAR_US, times inside a row fit 31 bits. */
 static const int64_t LONGEST_TIMEOUT_US = 240000000;
-
-struct meter {
-    struct meter_options options;
-    struct decoder decoder;
-    uint64_t counts[COUNTS];
-
-    struct flow *flows; /* entry 0 stands for none */
-    struct counts *counters;
-    uint32_t *buckets;
-    uint32_t mask, free, used, flow_count;
-    struct link *order_links, *silence_links, *aging_links;
-    struct list order;           /* by when they came */
-    struct list silence[STATES]; /* by when they were touched */
-    struct list aging;           /* by when their row is cut */
-    int64_t silence_us[STATES];
-    int64_t quiet_until_us; /* no queue has anything due before */
-
-    struct context context;
-
-    int64_t clock_us;
-    bool clock_runs, holds, begins_anew;
-    struct packet held;
-    struct packet due[2]; /* admitted after a jump of time, to be taken next */
-    int due_count;
-
-    struct packet batch[BATCH];
-    int batch_count, batch_next;
-};
-
-/* --- rows ------------------------------------------------------------------------------------ */
-
-static void write_address(uint8_t *out, const struct address *address, uint16_t version)
-{
-    const uint64_t words[2] = {version == 6 ? address->high : address->low << 32, address->low};
-    for (int i = 0; i < 16; i++)
-        out[i] = version == 6 || i < 4 ? (uint8_t)(words[i / 8] >> (56 - i % 8 * 8)) : 0;
-}
-
-static struct ends ends_of(const struct flow *flow)
-{
-    const struct key *key = &flow->key;
-    return (struct ends){key->end[flow->source], key->end[!flow->source], key->port[!flow->source],
-                         key->protocol, key->version};
-}
-
-static bool is_full(const struct rows *rows)
-{
-    return rows->capacity - rows->count < ROWS_A_PACKET;
-}
-
-/* Gives a flow's row out, if it has one that is to be written. There is room for it. */
-static void give_out(struct meter *meter, uint32_t index, int64_t now_us, struct rows *rows)
-{
-    struct flow *flow = &meter->flows[index];
-    const enum profile profile = meter->options.profile;
-    if (flow->packets < (profile == CIC2017 ? 2u : 1u)) return;
-    struct counts first;
-    const struct counts *counts = &meter->counters[index];
-    if (flow->packets == 1) {
-        counts_of_first(flow, &first);
-        counts = &first;
-    }
-    double *values = rows->values + rows->count * edge_meter_columns(meter);
-    if (profile == CIC2017)
-        cic2017_columns(flow, counts, values);
-    else
-        improved_columns(flow, counts, values);
-    if (profile == GATEWAY) {
-        const struct ends ends = ends_of(flow);
-        context_end(&meter->context, &ends, now_us, flow->answered, values + IMPROVED_COLUMNS);
-    }
-    struct row *row = &rows->rows[rows->count++];
-    const struct key *key = &flow->key;
-    write_address(row->source, &key->end[flow->source], key->version);
-    write_address(row->destination, &key->end[!flow->source], key->version);
-    row->source_port = key->port[flow->source];
-    row->destination_port = key->port[!flow->source];
-    row->protocol = (uint8_t)key->protocol;
-    row->version = (uint8_t)key->version;
-    memset(row->unused, 0, sizeof row->unused);
-    row->start_us = flow->start_us;
-    row->end_us = flow->start_us + flow->end;
-    row->released_us = now_us > row->end_us ? now_us : row->end_us;
-}
-
-/* --- the table ------------------------------------------------------------------------------- */
-
-static uint32_t find(const struct meter *meter, const struct packet *packet)
-{
-    uint32_t i = meter->buckets[packet->hash & meter->mask];
-    while (i && !(meter->flows[i].hash == packet->hash &&
-                  key_equal(&meter->flows[i].key, &packet->key)))
-        i = meter->flows[i].chain;
-    return i;
-}
-
-/* Makes an entry that is in no queue yet. There is a free one. */
-static uint32_t insert(struct meter *meter, const struct packet *packet)
-{
-    uint32_t index = meter->free;
-    if (index)
-        meter->free = meter->flows[index].chain;
-    else
-        index = ++meter->used;
-    struct flow *flow = &meter->flows[index];
-    uint32_t *bucket = &meter->buckets[packet->hash & meter->mask];
-    flow->key = packet->key;
-    flow->hash = packet->hash;
-    flow->chain = *bucket;
-    flow->state = STATES;
-    flow->cut_us = 0;
-    *bucket = index;
-    list_append(&meter->order, meter->order_links, index);
-    meter->flow_count++;
-    return index;
-}
-
-static void stop_aging(struct meter *meter, uint32_t index)
-{
-    if (meter->options.profile == GATEWAY && meter->flows[index].cut_us) {
-        list_remove(&meter->aging, meter->aging_links, index);
-        meter->flows[index].cut_us = 0;
-    }
-}
-
-/* Forgets a flow; its row is given out if it has one. */
-static void drop(struct meter *meter, uint32_t index, int64_t now_us, struct rows *rows)
-{
-    struct flow *flow = &meter->flows[index];
-    give_out(meter, index, now_us, rows);
-    stop_aging(meter, index);
-    list_remove(&meter->silence[flow->state], meter->silence_links, index);
-    list_remove(&meter->order, meter->order_links, index);
-    uint32_t *from = &meter->buckets[flow->hash & meter->mask];
-    while (*from != index) from = &meter->flows[*from].chain;
-    *from = flow->chain;
-    flow->chain = meter->free;
-    meter->free = index;
-    meter->flow_count--;
-}
-
-/* Pushes a flow out if the table is full. */
-static void make_room(struct meter *meter, struct rows *rows)
-{
-    if (meter->flow_count < meter->options.max_flows) return;
-    uint32_t victim = 0;
-    enum count reason = COUNT_EVICTED_COMPLETE;
-    for (int state = 0; state < STATES && !victim; state++) {
-        const uint32_t head = meter->silence[state].first;
-        const int64_t timeout_us = meter->options.flow_timeout_us;
-        if (head && meter->clock_us - meter->flows[head].touched_us > timeout_us) victim = head;
-    }
-    for (int state = 0; state < STATES && !victim; state++) {
-        victim = meter->silence[state].first;
-        reason = COUNT_EVICTED_CLOSED + (enum count)state;
-    }
-    meter->counts[reason]++;
-    drop(meter, victim, meter->clock_us, rows);
-}
-
-static enum state state_of(const struct flow *flow)
-{
-    if (flow->closed) return CLOSED;
-    if (flow->packets == 0 || flow->answered) return ANSWERED;
-    return flow->packets == 1 ? SINGLE : UNANSWERED;
-}
-
-/* Queues a flow that a packet has just touched. */
-static void wait(struct meter *meter, uint32_t index)
-{
-    struct flow *flow = &meter->flows[index];
-    const enum state state = state_of(flow);
-    struct list *queue = &meter->silence[state];
-    flow->touched_us = meter->clock_us;
-    if (flow->state != state || queue->last != index) {
-        if (flow->state != STATES)
-            list_remove(&meter->silence[flow->state], meter->silence_links, index);
-        list_append(queue, meter->silence_links, index);
-        flow->state = (uint8_t)state;
-    }
-    const int64_t due_us = meter->clock_us + meter->silence_us[state];
-    if (due_us < meter->quiet_until_us) meter->quiet_until_us = due_us;
-}
 
 /* --- profiles -------------------------------------------------------------------------------- */
 
@@ -223,27 +38,27 @@ static void note_teardown(struct flow *flow, const struct packet *packet, int wa
 
 static void take_cic2017(struct meter *meter, const struct packet *packet, struct rows *rows)
 {
-    uint32_t index = find(meter, packet);
+    uint32_t index = flows_find(meter, packet);
     struct flow *flow = &meter->flows[index];
     if (!index) {
-        make_room(meter, rows);
-        index = insert(meter, packet);
+        flows_make_room(meter, rows);
+        index = flows_insert(meter, packet);
         flow = &meter->flows[index];
         orient(flow, packet, false);
         row_begin(flow, packet, FORWARD);
     } else if (packet->time_us - flow->start_us > meter->options.flow_timeout_us) {
-        give_out(meter, index, packet->time_us, rows);
+        flows_give_out(meter, index, packet->time_us, rows);
         /* Also a backward packet is booked forward here, and only here. */
         row_begin(flow, packet, FORWARD);
     } else {
         const bool ends = packet->flags & FIN;
         row_add(flow, &meter->counters[index], packet, way_of(flow, packet), !ends);
         if (ends) {
-            drop(meter, index, packet->time_us, rows);
+            flows_drop(meter, index, packet->time_us, rows);
             return;
         }
     }
-    wait(meter, index);
+    flows_wait(meter, index);
 }
 
 static void open_improved(struct flow *flow, const struct packet *packet)
@@ -255,11 +70,11 @@ static void open_improved(struct flow *flow, const struct packet *packet)
 
 static void take_improved(struct meter *meter, const struct packet *packet, struct rows *rows)
 {
-    uint32_t index = find(meter, packet);
+    uint32_t index = flows_find(meter, packet);
     struct flow *flow = &meter->flows[index];
     if (!index) {
-        make_room(meter, rows);
-        index = insert(meter, packet);
+        flows_make_room(meter, rows);
+        index = flows_insert(meter, packet);
         open_improved(&meter->flows[index], packet);
     } else {
         const int64_t timeout_us = meter->options.flow_timeout_us;
@@ -267,12 +82,12 @@ static void take_improved(struct meter *meter, const struct packet *packet, stru
         const bool late = age_us > timeout_us, silent = age_us - flow->end > timeout_us;
         if ((flow->closed && (late || (packet->flags & SYN))) ||
             (late && silent && packet->key.protocol != TCP)) {
-            give_out(meter, index, packet->time_us, rows);
+            flows_give_out(meter, index, packet->time_us, rows);
             open_improved(flow, packet);
         } else {
             const int way = way_of(flow, packet);
             if (late) {
-                give_out(meter, index, packet->time_us, rows);
+                flows_give_out(meter, index, packet->time_us, rows);
                 row_begin(flow, packet, way);
             } else {
                 row_add(flow, &meter->counters[index], packet, way, true);
@@ -280,7 +95,7 @@ static void take_improved(struct meter *meter, const struct packet *packet, stru
             note_teardown(flow, packet, way);
         }
     }
-    wait(meter, index);
+    flows_wait(meter, index);
 }
 
 /* Whether a flow's first packet comes from its server. */
@@ -294,30 +109,28 @@ static bool begins_backward(const struct packet *packet)
 
 static void take_gateway(struct meter *meter, const struct packet *packet, struct rows *rows)
 {
-    uint32_t index = find(meter, packet);
+    uint32_t index = flows_find(meter, packet);
     if (index && meter->flows[index].closed && (packet->flags & SYN)) {
-        drop(meter, index, meter->clock_us, rows);
+        flows_drop(meter, index, meter->clock_us, rows);
         index = 0;
     }
     if (!index) {
-        make_room(meter, rows);
-        index = insert(meter, packet);
+        flows_make_room(meter, rows);
+        index = flows_insert(meter, packet);
         orient(&meter->flows[index], packet, begins_backward(packet));
-        const struct ends ends = ends_of(&meter->flows[index]);
-        context_begin(&meter->context, &ends, meter->clock_us);
+        const struct ends ends = flows_ends(&meter->flows[index]);
+        context_begin(&meter->context, &ends, meter->clock_us, &meter->places[index]);
     }
     struct flow *flow = &meter->flows[index];
     const int way = way_of(flow, packet);
     if (flow->packets == 0) {
         row_begin(flow, packet, way);
-        flow->cut_us = meter->clock_us + meter->options.active_us;
-        list_append(&meter->aging, meter->aging_links, index);
-        if (flow->cut_us < meter->quiet_until_us) meter->quiet_until_us = flow->cut_us;
+        flows_start_aging(meter, index);
     } else {
         row_add(flow, &meter->counters[index], packet, way, true);
     }
     note_teardown(flow, packet, way);
-    wait(meter, index);
+    flows_wait(meter, index);
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
@@ -354,21 +167,12 @@ static bool serve(struct meter *meter, int64_t now_us, struct rows *rows)
         }
         if (is_full(rows)) return true;
         if (is_cut) {
-            give_out(meter, index, due_us, rows);
-            stop_aging(meter, index);
+            flows_give_out(meter, index, due_us, rows);
+            flows_stop_aging(meter, index);
             meter->flows[index].packets = 0;
         } else {
-            drop(meter, index, due_us, rows);
+            flows_drop(meter, index, due_us, rows);
         }
-    }
-    return false;
-}
-
-static bool drop_all(struct meter *meter, struct rows *rows)
-{
-    while (meter->order.first) {
-        if (is_full(rows)) return true;
-        drop(meter, meter->order.first, meter->clock_us, rows);
     }
     return false;
 }
@@ -397,7 +201,7 @@ static bool take(struct meter *meter, const struct packet *packet, struct rows *
 static bool take_due(struct meter *meter, struct rows *rows)
 {
     if (meter->due_count && meter->begins_anew) {
-        if (drop_all(meter, rows)) return true;
+        if (flows_drop_all(meter, rows)) return true;
         if (meter->options.profile == GATEWAY) context_clear(&meter->context);
         meter->quiet_until_us = INT64_MAX;
         meter->clock_us = meter->due[0].time_us;
@@ -508,19 +312,12 @@ bool edge_meter_flush(struct meter *meter, struct rows *rows)
         jump(meter);
         if (take_due(meter, rows)) return true;
     }
-    return drop_all(meter, rows);
+    return flows_drop_all(meter, rows);
 }
 
 size_t edge_meter_columns(const struct meter *meter)
 {
-    switch ((enum profile)meter->options.profile) {
-    case CIC2017:
-        return CIC2017_COLUMNS;
-    case IMPROVED:
-        return IMPROVED_COLUMNS;
-    default:
-        return IMPROVED_COLUMNS + CONTEXT_COLUMNS;
-    }
+    return meter->columns;
 }
 
 const uint64_t *edge_meter_counts(struct meter *meter)
@@ -550,24 +347,6 @@ static bool has_fitting_timeouts(const struct meter_options *options)
            options->max_context_keys <= 1u << 28;
 }
 
-static bool open_tables(struct meter *meter)
-{
-    const size_t entries = (size_t)meter->options.max_flows + 1;
-    meter->mask = bucket_mask(meter->options.max_flows);
-    meter->flows = calloc(entries, sizeof *meter->flows);
-    meter->counters = calloc(entries, sizeof *meter->counters);
-    meter->buckets = calloc((size_t)meter->mask + 1, sizeof *meter->buckets);
-    meter->order_links = calloc(entries, sizeof *meter->order_links);
-    meter->silence_links = calloc(entries, sizeof *meter->silence_links);
-    meter->aging_links = calloc(entries, sizeof *meter->aging_links);
-    if (!meter->flows || !meter->counters || !meter->buckets || !meter->order_links ||
-        !meter->silence_links || !meter->aging_links)
-        return false;
-    return meter->options.profile != GATEWAY ||
-           context_open(&meter->context, meter->options.max_context_keys,
-                        meter->options.context_seed, meter->options.hash_seeds);
-}
-
 struct meter *edge_meter_open(const struct meter_options *options)
 {
     if (!has_fitting_timeouts(options)) return NULL;
@@ -580,7 +359,10 @@ struct meter *edge_meter_open(const struct meter_options *options)
     meter->silence_us[SINGLE] = meter->silence_us[UNANSWERED] = options->unanswered_us;
     meter->silence_us[ANSWERED] = options->idle_us;
     meter->quiet_until_us = INT64_MAX;
-    if (open_tables(meter)) return meter;
+    meter->columns = options->profile == CIC2017    ? CIC2017_COLUMNS
+                     : options->profile == IMPROVED ? IMPROVED_COLUMNS
+                                                    : IMPROVED_COLUMNS + CONTEXT_COLUMNS;
+    if (flows_open(meter)) return meter;
     edge_meter_close(meter);
     return NULL;
 }
@@ -588,12 +370,6 @@ struct meter *edge_meter_open(const struct meter_options *options)
 void edge_meter_close(struct meter *meter)
 {
     if (!meter) return;
-    free(meter->flows);
-    free(meter->counters);
-    free(meter->buckets);
-    free(meter->order_links);
-    free(meter->silence_links);
-    free(meter->aging_links);
-    context_close(&meter->context);
+    flows_close(meter);
     free(meter);
 }

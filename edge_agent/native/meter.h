@@ -8,7 +8,8 @@
  *   flow.c     struct packet -> counts of a row. Sums of squares are exact integers (wide.h).
  *   columns.c  counts -> columns: all formulas, in file order.
  *   context.c  the neighbourhood columns of the `gateway` profile.
- *   meter.c    profiles: when a row begins and ends; the clock; the bound of the table.
+ *   flows.c    the table of flows, the queues they wait in, and its bound.
+ *   meter.c    profiles: when a row begins and ends; the clock.
  *
  * Speed comes from four things. Frames are taken in small batches: all are decoded, then the
  * buckets and flows that they will touch are fetched from memory together, then they are counted.

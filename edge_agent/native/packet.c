@@ -96,17 +96,19 @@ static int network_layer(uint32_t link_type, const uint8_t *data, struct rest *r
         return -COUNT_LINK_TYPE;
     }
     *tagged = false;
-    for (int tags = 0; is_tag(type) && tags < MAX_TAGS; tags++) {
-        start += 4;
-        if (rest->bytes < start) return -COUNT_TRUNCATED;
-        type = read16(data + start - 2);
-        *tagged = true;
-    }
-    if (type == TYPE_PPPOE) {
-        start += 8;
-        if (rest->bytes < start) return -COUNT_TRUNCATED;
-        const unsigned protocol = read16(data + start - 2);
-        type = protocol == 0x0021 ? TYPE_IPV4 : protocol == 0x0057 ? TYPE_IPV6 : 0;
+    if (type != TYPE_IPV4) {
+        for (int tags = 0; is_tag(type) && tags < MAX_TAGS; tags++) {
+            start += 4;
+            if (rest->bytes < start) return -COUNT_TRUNCATED;
+            type = read16(data + start - 2);
+            *tagged = true;
+        }
+        if (type == TYPE_PPPOE) {
+            start += 8;
+            if (rest->bytes < start) return -COUNT_TRUNCATED;
+            const unsigned protocol = read16(data + start - 2);
+            type = protocol == 0x0021 ? TYPE_IPV4 : protocol == 0x0057 ? TYPE_IPV6 : 0;
+        }
     }
     rest->at = data + start;
     rest->bytes -= start;
@@ -265,7 +267,7 @@ bool packet_decode(const struct decoder *decoder, const uint8_t *block, const st
     /* The meters count time from an unsigned beginning. */
     packet->time_us = frame->time_us < 0 ? 0 : frame->time_us;
     decoder->counts[COUNT_PACKETS]++;
-    decoder->counts[COUNT_IPV6] += type == TYPE_IPV6;
-    decoder->counts[COUNT_BEYOND_FRAME] += datagram.claimed > rest.on_wire;
+    if (type == TYPE_IPV6) decoder->counts[COUNT_IPV6]++;
+    if (datagram.claimed > rest.on_wire) decoder->counts[COUNT_BEYOND_FRAME]++;
     return true;
 }

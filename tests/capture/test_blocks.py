@@ -34,6 +34,7 @@ from tests.capture.captures import (
     oracle,
     section,
 )
+from tests.capture.test_pcap import VARIANTS, WRONG
 from tests.packets import pcap
 
 FRAMES = [(1_700_000_000_000_000 + i, bytes([i % 256]) * (i % 90)) for i in range(3_000)]
@@ -60,7 +61,7 @@ def test_the_compiled_index_finds_the_same_frames(
 
 
 @needs_library
-@settings(max_examples=1000)
+@settings(max_examples=600)
 @given(garbled(), st.booleans(), buffers, rooms)
 @example(pcap([(0, b"x")])[:24] + struct.pack("<IIII", 0, 0, 262_145, 0), False, 0, 0)
 @example(section() + struct.pack("<III", 6, 0xFFFFFFFC, 0), False, 0, 0)
@@ -78,6 +79,28 @@ def test_it_refuses_the_same_in_the_same_words(
         scratch, compiled=True, allow_cut=allow_cut, buffer_bytes=buffer_bytes, room=room
     )
     assert found == oracle(scratch, allow_cut=allow_cut)
+
+
+@both_forms
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_cut_anywhere_reads_alike(scratch: Path, name: str, compiled: bool) -> None:
+    whole = VARIANTS[name]
+    for length in range(len(whole) + 1):
+        scratch.write_bytes(whole[:length])
+        for allow_cut in (False, True):
+            found = by_blocks(scratch, compiled=compiled, allow_cut=allow_cut, buffer_bytes=40)
+            assert found == oracle(scratch, allow_cut=allow_cut)
+
+
+@both_forms
+@pytest.mark.parametrize(("content", "words"), WRONG)
+def test_what_is_wrong_is_said_alike(
+    scratch: Path, content: bytes, words: str, compiled: bool
+) -> None:
+    scratch.write_bytes(content)
+    found = by_blocks(scratch, compiled=compiled)
+    assert words in found[1]
+    assert found == oracle(scratch)
 
 
 @settings(max_examples=200)

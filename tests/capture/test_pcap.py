@@ -114,23 +114,25 @@ def test_a_cut_anywhere_is_an_error_or_a_clean_end(tmp_path: Path, name: str) ->
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is empty"),
-        (b"PK\x03\x04 a zip file", "is not a capture: it begins with 50 4b 03 04"),
-        (pcap([(0, b"x")])[:24] + struct.pack("<IIII", 0, 0, 1 << 30, 1 << 30), "cannot be"),
-        (section() + block(6, bytes(20)), "of no interface"),
-        (section() + struct.pack("<II", 6, 3), "says a block of 3 bytes"),
-        (b"\x0a\x0d\x0d\x0a" + bytes(24), "unknown byte order"),
-        (section() + struct.pack("<II", 1, (16 << 20) + 4), "says a block of 16,777,220 bytes"),
-        (section() + interface() * 65_537, "describes more than 65,536 interfaces"),
-        (gzip.compress(pcap(FRAMES))[:-4], "cannot be decompressed"),
-        (lzma.compress(pcap(FRAMES))[:-4], "cannot be decompressed"),
-        (lzma.compress(pcap(FRAMES))[:-9] + bytes(9), "cannot be decompressed"),
-        (gzip.compress(pcap(FRAMES))[:-8] + bytes(8), "cannot be decompressed"),
-    ],
-)
+WRONG = [
+    (b"", "is empty"),
+    (b"PK\x03\x04 a zip file", "is not a capture: it begins with 50 4b 03 04"),
+    (pcap([(0, b"x")])[:24] + struct.pack("<IIII", 0, 0, 1 << 30, 1 << 30), "cannot be"),
+    (pcap([(0, bytes(262_145))], snap=262_145), "says a packet of 262,145 bytes"),
+    (section() + block(6, bytes(20)), "of no interface"),
+    (section() + struct.pack("<II", 1, 30) + bytes(40), "says a block of 30 bytes"),
+    (section() + struct.pack("<II", 6, 3), "says a block of 3 bytes"),
+    (b"\x0a\x0d\x0d\x0a" + bytes(24), "unknown byte order"),
+    (section() + struct.pack("<II", 1, (16 << 20) + 4), "says a block of 16,777,220 bytes"),
+    (section() + interface() * 65_537, "describes more than 65,536 interfaces"),
+    (gzip.compress(pcap(FRAMES))[:-4], "cannot be decompressed"),
+    (lzma.compress(pcap(FRAMES))[:-4], "cannot be decompressed"),
+    (lzma.compress(pcap(FRAMES))[:-9] + bytes(9), "cannot be decompressed"),
+    (gzip.compress(pcap(FRAMES))[:-8] + bytes(8), "cannot be decompressed"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), WRONG)
 def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "capture"
     path.write_bytes(content)
@@ -178,19 +180,31 @@ CLOCKS = {
         1_999,
         -999_999,
     ),
+    "microseconds beyond the limit": (b"", 2**63, 2**62),
     "beyond the limit": (option(TSRESOL, b"\x00"), 2**64 - 1, 2**62),
+    "just within the limit": (
+        option(TSOFFSET, struct.pack("<q", -(2**62 // 1_000_000))),
+        0,
+        -(2**62 // 1_000_000 * 1_000_000),
+    ),
+    "just beyond the limit": (
+        option(TSOFFSET, struct.pack("<q", 2**62 // 1_000_000)),
+        999_999,
+        2**62,
+    ),
     "far before 1970": (option(TSOFFSET, struct.pack("<q", -(2**63))), 0, -(2**62)),
     "what follows the end of options": (option(0, b"") + option(TSRESOL, b"\x00"), 5, 5),
     "a resolution of two bytes": (option(TSRESOL, b"\x00\x00"), 5, 5),
 }
 
 
+@both_forms
 @pytest.mark.parametrize("name", CLOCKS)
-def test_clocks_of_pcapng(tmp_path: Path, name: str) -> None:
+def test_clocks_of_pcapng(tmp_path: Path, name: str, compiled: bool) -> None:
     options, stamp, time_us = CLOCKS[name]
     path = tmp_path / "capture"
     path.write_bytes(section() + interface(options=options) + enhanced(stamp, b"x"))
-    assert list(read_frames(path)) == [Frame(time_us, 1, b"x", 1)]
+    assert oracle(path) == by_blocks(path, compiled=compiled) == ([Frame(time_us, 1, b"x", 1)], "")
 
 
 @both_forms

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.capture import pcap
 from edge_agent.contract.errors import TableError
 from edge_agent.contract.features import FEATURE_SETS
 from edge_agent.contract.profiles import PROFILES
 from trainer.datasets.captures import TRUTH_NAME, read_capture
-from trainer.datasets.csvfile import read_start
+from trainer.datasets.csvfile import read_start, reading
 from trainer.datasets.flows import join
 from trainer.datasets.layouts import capture_layout
 from trainer.datasets.tables import read_table, sniff
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 CAPTURE_PROFILE: Final = "gateway"
 """What captures are metered with unless told otherwise: the profile of live detection."""
 
-# pcap in both byte orders and resolutions, pcapng.
-_CAPTURE_MAGICS: Final = (
-    b"\xd4\xc3\xb2\xa1",
-    b"\xa1\xb2\xc3\xd4",
-    b"\x4d\x3c\xb2\xa1",
-    b"\xa1\xb2\x3c\x4d",
-    b"\x0a\x0d\x0d\x0a",
-)
 _TABLE_SUFFIXES: Final = (".csv", ".csv.gz")
 
 # The original CSVs are for comparison with papers, and those use every column.
@@ -80,12 +73,14 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
 
 
 def is_capture(path: Path) -> bool:
-    """Whether a file begins as a packet capture does, gzipped or not.
+    """Whether a file begins as a packet capture does, compressed or not.
 
     Raises:
         TableError: It cannot be read.
     """
-    return read_start(path, 4) in _CAPTURE_MAGICS
+    read_start(path, 1)  # what is wrong with any file is said in the words of tables
+    with reading(path):
+        return pcap.is_capture(path)
 
 
 def plan(files: Sequence[Path], labels: Sequence[Path], profile: str | None) -> list[Source]:
