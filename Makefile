@@ -62,6 +62,7 @@ lint: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/clang-format --dry-run --Werror $(wildcard edge_agent/native/*.[ch] tests/fuzz/*.c benchmarks/throughput/*.c)
 	.venv/bin/mypy
 
 bench: .venv/.installed

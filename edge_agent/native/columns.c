@@ -51,8 +51,8 @@ static double *put_lengths(double *out, const struct direction *way)
     out = put(out, way->length_max);
     out = put(out, way->length_min);
     out = put(out, mean((int64_t)way->length_sum, way->packets));
-    return put(out, sqrt(sample_variance(way->packets, (int64_t)way->length_sum,
-                                         way->length_squares, 0)));
+    return put(
+        out, sqrt(sample_variance(way->packets, (int64_t)way->length_sum, way->length_squares, 0)));
 }
 
 static double *put_periods(double *out, const struct periods *periods)
@@ -110,9 +110,8 @@ void cic2017_columns(const struct flow *flow, const struct counts *c, double *ou
     const uint64_t first = flow->first_payload_bytes;
     const uint64_t total = f->length_sum + b->length_sum;
     /* All payloads with the first one in twice (spec B #41, #42). */
-    const double variance =
-        sample_variance(n + 1, (int64_t)(total + first),
-                        f->length_squares + b->length_squares + first * first, 0);
+    const double variance = sample_variance(
+        n + 1, (int64_t)(total + first), f->length_squares + b->length_squares + first * first, 0);
     const unsigned flags = flow->first_flags;
 
     out = put_head(out, flow, f, b);

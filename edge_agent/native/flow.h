@@ -56,7 +56,8 @@ struct counts {
     struct periods active, idle;
 };
 
-/* The first packet is kept apart, so that a flood of one-packet flows touches no `struct counts`. */
+/* The first packet is kept apart, so that a flood of one-packet flows touches no `struct counts`.
+ */
 struct flow {
     struct key key;
     uint32_t hash, chain; /* next flow of the bucket */

@@ -37,8 +37,8 @@ void flows_give_out(struct meter *meter, uint32_t index, int64_t now_us, struct 
         improved_columns(flow, &meter->counters[index], values);
     if (profile == GATEWAY) {
         const struct ends ends = flows_ends(flow);
-        context_end(&meter->context, &ends, now_us, flow->answered,
-                    &meter->places[index], values + IMPROVED_COLUMNS);
+        context_end(&meter->context, &ends, now_us, flow->answered, &meter->places[index],
+                    values + IMPROVED_COLUMNS);
     }
     struct row *row = &rows->rows[rows->count++];
     const struct key *key = &flow->key;
@@ -57,8 +57,8 @@ void flows_give_out(struct meter *meter, uint32_t index, int64_t now_us, struct 
 uint32_t flows_find(const struct meter *meter, const struct packet *packet)
 {
     uint32_t i = meter->buckets[packet->hash & meter->mask];
-    while (i && !(meter->flows[i].hash == packet->hash &&
-                  key_equal(&meter->flows[i].key, &packet->key)))
+    while (i &&
+           !(meter->flows[i].hash == packet->hash && key_equal(&meter->flows[i].key, &packet->key)))
         i = meter->flows[i].chain;
     return i;
 }
@@ -179,9 +179,8 @@ bool flows_open(struct meter *meter)
         return false;
     if (meter->options.profile != GATEWAY) return true;
     meter->places = calloc(entries, sizeof *meter->places);
-    return meter->places &&
-           context_open(&meter->context, meter->options.max_context_keys,
-                        meter->options.context_seed, meter->options.hash_seeds);
+    return meter->places && context_open(&meter->context, meter->options.max_context_keys,
+                                         meter->options.context_seed, meter->options.hash_seeds);
 }
 
 void flows_close(struct meter *meter)

@@ -234,8 +234,8 @@ static void admit(struct meter *meter, const struct packet *packet)
 {
     const bool near = is_near(meter, packet->time_us);
     if (!near && meter->holds) {
-        const bool same_side = (meter->held.time_us > meter->clock_us) ==
-                               (packet->time_us > meter->clock_us);
+        const bool same_side =
+            (meter->held.time_us > meter->clock_us) == (packet->time_us > meter->clock_us);
         if (same_side && packet->time_us >= meter->held.time_us - FAR_US) {
             jump(meter);
             meter->due[meter->due_count++] = *packet;

@@ -14,8 +14,8 @@
  * Speed comes from four things. Frames are taken in small batches: all are decoded, then the
  * buckets and flows that they will touch are fetched from memory together, then they are counted.
  * Nothing is allocated after `edge_meter_open`. Time-outs need no timers: every queue has one
- * time-out, so its head is always the next to go, and most packets compare one number. A flow of one
- * packet, which is what floods are made of, costs its table entry alone.
+ * time-out, so its head is always the next to go, and most packets compare one number. A flow of
+ * one packet, which is what floods are made of, costs its table entry alone.
  *
  * Rows are written into the caller's arrays. When these are full, a call returns early with its
  * place kept, and is to be repeated with empty ones. */

@@ -210,8 +210,7 @@ static void set_key(const struct decoder *decoder, const struct datagram *datagr
 }
 
 static int read_transport(const struct decoder *decoder, const struct rest *rest,
-                          const struct datagram *datagram, uint16_t version,
-                          struct packet *packet)
+                          const struct datagram *datagram, uint16_t version, struct packet *packet)
 {
     const int64_t captured = (int64_t)rest->bytes - datagram->header;
     const uint8_t *at = captured > 0 ? rest->at + datagram->header : rest->at;

@@ -63,8 +63,8 @@ struct packet {
     uint16_t window;
     uint8_t flags;
     uint8_t header_bytes;
-    uint8_t source;    /* which end of the key it comes from */
-    bool to_itself;    /* both ends have one address: then every packet is forward */
+    uint8_t source; /* which end of the key it comes from */
+    bool to_itself; /* both ends have one address: then every packet is forward */
 };
 
 struct decoder {

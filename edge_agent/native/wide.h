@@ -14,7 +14,8 @@ struct wide {
 static inline struct wide wide_product(uint64_t a, uint64_t b)
 {
     const uint64_t al = (uint32_t)a, ah = a >> 32, bl = (uint32_t)b, bh = b >> 32;
-    const uint64_t low = al * bl, middle = ah * bl + (low >> 32), other = al * bh + (uint32_t)middle;
+    const uint64_t low = al * bl, middle = ah * bl + (low >> 32),
+                   other = al * bh + (uint32_t)middle;
     return (struct wide){ah * bh + (middle >> 32) + (other >> 32), other << 32 | (uint32_t)low};
 }
 
