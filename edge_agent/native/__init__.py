@@ -11,15 +11,22 @@ import ctypes
 from pathlib import Path
 from typing import Final
 
+# What the structures and functions that Python sees are; `NATIVE_INTERFACE` in frame.h.
+_INTERFACE: Final = 1
+
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
     found = sorted(Path(__file__).parent.glob("_library.*so"))
     if not found:
         return None, "it was not built, because pip found no C compiler"
     try:
-        return ctypes.CDLL(str(found[0])), ""
-    except OSError as error:
+        library = ctypes.CDLL(str(found[0]))
+        interface = library.edge_native_interface()
+    except (OSError, AttributeError) as error:
         return None, str(error)
+    if interface != _INTERFACE:
+        return None, "it was built from other sources"
+    return library, ""
 
 
 library: ctypes.CDLL | None

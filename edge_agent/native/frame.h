@@ -15,4 +15,9 @@ struct frame {
 /* What the shared library shows to Python. */
 #define EXPORT __attribute__((visibility("default")))
 
+/* To be raised, here and in __init__.py, with any change of a structure or function that Python
+ * sees: a library left from other sources is then refused, not called. */
+enum { NATIVE_INTERFACE = 1 };
+EXPORT int edge_native_interface(void);
+
 #endif

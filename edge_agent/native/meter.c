@@ -275,6 +275,11 @@ static void fill_batch(struct meter *meter, const uint8_t *block, const struct f
     }
 }
 
+int edge_native_interface(void)
+{
+    return NATIVE_INTERFACE;
+}
+
 bool edge_meter_add(struct meter *meter, const uint8_t *block, const struct frame *frames,
                     size_t count, size_t *done, struct rows *rows)
 {
