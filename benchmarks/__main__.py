@@ -6,6 +6,7 @@ from benchmarks.accuracy import accuracy
 from benchmarks.demo.cli import demo
 from benchmarks.lab.cli import lab
 from benchmarks.latency import latency
+from benchmarks.throughput.cli import meter, peers
 
 
 @click.group(name="benchmarks")
@@ -17,6 +18,8 @@ main.add_command(accuracy)
 main.add_command(demo)
 main.add_command(lab)
 main.add_command(latency)
+main.add_command(meter)
+main.add_command(peers)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -1,8 +1,16 @@
 """The agent: packets to flows to scores to alerts, on a gateway. Never imports TensorFlow."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("edge-ids")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    # Looked up when asked for: reading the distribution's metadata takes longer than all the rest
+    # of starting a meter.
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    try:
+        return version("edge-ids")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"

@@ -120,7 +120,7 @@ class Agent:
                 self._batch_since_us = self._now_us
             room = _BATCH_ROWS - self._row_count
             taken, rows = rows.split(room)
-            self._rows.append(taken)
+            self._rows.append(taken.copy())
             self._row_count += len(taken)
             if self._row_count == _BATCH_ROWS:
                 self._judge()

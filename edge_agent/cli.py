@@ -13,15 +13,17 @@ import click
 
 from edge_agent import __version__
 from edge_agent.alerting.address import PASSWORD_VARIABLE, BrokerAddress, read_password
-from edge_agent.capture.pcap import STDIN
+from edge_agent.capture.problems import STDIN
 from edge_agent.console import end_progress, progress_line, run_command
 from edge_agent.contract.alerts import is_node_name
 from edge_agent.contract.profiles import PROFILES, Padding
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.interpreter import RUNTIMES
 from edge_agent.detect.table import score_table
-from edge_agent.extraction import extract as write_rows
-from edge_agent.metering import CaptureMeter, tell_if_slow
+from edge_agent.extraction import Extraction
+from edge_agent.extraction_jobs import Metering
+from edge_agent.flow.meter import Limits
+from edge_agent.metering import tell_if_slow
 from edge_agent.replaying import Replay
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _CAPTURE = click.Path(path_type=Path, allow_dash=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+# What the compiled meter counts its entries with.
+_MAX_FLOWS = 2**28
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +50,7 @@ def main(context: click.Context, debug: bool) -> None:
 
 
 @main.command()
-@click.argument("capture", type=_CAPTURE)
+@click.argument("captures", metavar="CAPTURE...", type=_CAPTURE, nargs=-1, required=True)
 @click.option(
     "--profile",
     type=click.Choice(list(PROFILES)),
@@ -55,7 +59,18 @@ def main(context: click.Context, debug: bool) -> None:
     help="; ".join(f"{profile.name}: {profile.summary}" for profile in PROFILES.values()) + ".",
 )
 @click.option(
-    "-o", "--output", type=_CAPTURE, required=True, help="CSV to write; - for standard output."
+    "-o",
+    "--output",
+    type=_CAPTURE,
+    required=True,
+    help="Table to write: .csv, .csv.gz or .parquet by its ending; - for CSV on standard output.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Meter so many files at once, each by itself: flows then do not go on from file to file.",
 )
 @click.option("--allow-cut", is_flag=True, help="Take a capture that is cut as far as it goes.")
 @click.option(
@@ -63,37 +78,50 @@ def main(context: click.Context, debug: bool) -> None:
     is_flag=True,
     help="Take Ethernet padding for TCP payload, as the tool did that made the CSVs of 2017.",
 )
+@click.option(
+    "--max-flows",
+    type=click.IntRange(min=1, max=_MAX_FLOWS),
+    default=Limits().max_flows,
+    show_default=True,
+    help="Flows that are open at once, about 500 bytes each; one more pushes another out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_obj
 def extract(
     debug: bool,
-    capture: Path,
+    captures: tuple[Path, ...],
     profile: str,
     output: Path,
+    jobs: int,
     allow_cut: bool,
     count_padding: bool,
+    max_flows: int,
     as_json: bool,
 ) -> None:
-    """Meter a CAPTURE (pcap or pcapng, gzipped or not; - for standard input) into flow rows.
+    """Meter CAPTURES (pcap or pcapng, compressed or not; - for standard input) into flow rows.
+
+    Several files are one capture, in the order given, unless there are --jobs. Writing is ten times
+    faster, and Parquet possible, after pip install 'edge-ids[extract]'.
 
     \b
     Example:
       edge-agent extract capture.pcap --profile improved --output flows.csv
+      edge-agent extract monday-*.pcap.gz --jobs 4 --output flows.parquet
     """
 
     def work() -> None:
         tell_if_slow("edge-agent extract")
-        source = CaptureMeter(
-            [capture],
+        metering = Metering(
             PROFILES[profile],
             allow_cut=allow_cut,
             padding=Padding.COUNT if count_padding else None,
+            limits=Limits(max_flows=max_flows),
         )
-        rows = write_rows(source, output)
+        summary = Extraction(captures, output, metering, jobs).run()
         # With the rows on standard output, the summary must not mix with them.
         _report(
-            capture,
-            {**source.counts(), "flows": rows},
+            captures[0] if len(captures) == 1 else f"{len(captures)} captures",
+            summary,
             as_json=as_json and output != STDIN,
         )
 
@@ -208,7 +236,7 @@ def replay(
     run_command("edge-agent replay", debug, work)
 
 
-def _report(what: Path, summary: Mapping[str, int], *, as_json: bool) -> None:
+def _report(what: Path | str, summary: Mapping[str, int], *, as_json: bool) -> None:
     """Counts: for programs on standard output, else for people beside the results."""
     if as_json:
         print(json.dumps(summary))

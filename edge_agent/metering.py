@@ -9,11 +9,11 @@ from edge_agent.capture.blocks import CaptureBlocks
 from edge_agent.capture.problems import STDIN
 from edge_agent.contract.errors import CaptureError
 from edge_agent.flow.meter import Limits, open_meter
-from edge_agent.flow.packets import LINK_TYPES
+from edge_agent.flow.packets import LINK_TYPES, PACKETS, Skip
 from edge_agent.native import library, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from edge_agent.contract.frames import FrameBlock
@@ -59,27 +59,38 @@ class CaptureMeter:
         """
         for number, file in enumerate(self._files):
             self._reading = number
-            link_types = set()
+            frames, link_type, unread = 0, None, self._of_unknown_link_type()
             for block in file:
-                link_types.update(block.frames["link_type"].tolist())
+                if link_type is None:
+                    link_type = int(block.frames["link_type"][0])
+                frames += len(block.frames)
                 yield block
-            if link_types and link_types.isdisjoint(LINK_TYPES):
+            if frames and self._of_unknown_link_type() - unread == frames:
                 raise CaptureError(
                     file.path,
-                    f"has frames of link type {min(link_types)} only, which is not supported",
+                    f"has no frame that can hold IP (link type {link_type})",
                     remedy="capture on Ethernet, Linux cooked or raw IP (link types "
                     + ", ".join(map(str, LINK_TYPES))
                     + ")",
                 )
 
-    def batches(self) -> Iterator[FlowRows]:
-        """Rows of all files, as they are complete.
+    def _of_unknown_link_type(self) -> int:
+        counts = self.meter.counts()
+        return counts[Skip.LINK_TYPE.value] + counts[Skip.WIFI.value]
+
+    def batches(self, on_block: Callable[[], None] | None = None) -> Iterator[FlowRows]:
+        """Rows of all files, as they are complete; valid until the next are asked for.
+
+        Args:
+            on_block: Called after every block, to show progress: rows may be long in coming.
 
         Raises:
             CaptureError: As for `blocks`.
         """
         for block in self.blocks():
             yield from self.meter.add(block)
+            if on_block is not None:
+                on_block()
         yield from self.meter.flush()
 
     def rows(self) -> Iterator[FlowRow]:
@@ -96,6 +107,23 @@ class CaptureMeter:
         counts = self.meter.counts()
         return {name: count for i, (name, count) in enumerate(counts.items()) if count or not i}
 
+    @property
+    def packets(self) -> int:
+        """Packets metered so far."""
+        return self.meter.counts()[PACKETS]
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the files, as they are stored, was read."""
+        return sum(file.bytes_read for file in self._files)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of how much; None where a file has no end that is known."""
+        sizes = [file.size_bytes for file in self._files]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
     def progress(self) -> str:
         """How far reading has come, for people."""
         file = self._files[self._reading]
@@ -103,11 +131,9 @@ class CaptureMeter:
         text = f"{name}: "
         if len(self._files) > 1:
             text = f"file {self._reading + 1} of {len(self._files)}, {text}"
-        sizes = [file.size_bytes for file in self._files]
-        total = sum(size for size in sizes if size is not None)
-        if None not in sizes and total:
-            text += f"{sum(file.bytes_read for file in self._files) / total:.0%} read, "
-        return text + f"{next(iter(self.meter.counts().values())):,} packets"
+        if self.size_bytes:
+            text += f"{self.bytes_read / self.size_bytes:.0%} read, "
+        return text + f"{self.packets:,} packets"
 
 
 def tell_if_slow(command: str) -> None:

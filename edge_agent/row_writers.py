@@ -1,8 +1,8 @@
 """Flow rows into files: CSV, plain or gzipped, or Parquet, under the published names.
 
-Rows are gathered by the column and written some ten thousand at a time, by polars where it is
+Rows are gathered by the column and written some ten thousand at a time: CSV by polars where it is
 installed. A gateway need not have it: CSV then takes Python's own csv module, some ten times
-slower, and says the same numbers. Parquet needs it.
+slower, and says the same numbers. Parquet is written by pyarrow, a row group at a time.
 
 What a formula makes of counts alone is an integer and is written as one; so a column has the same
 type in every file, whatever values it happens to hold.
@@ -25,7 +25,6 @@ import numpy as np
 from edge_agent.contract.errors import OutputError
 from edge_agent.contract.features import CONTEXT
 from edge_agent.flow.rows import ROW, ROW_COLUMNS, FlowRows
-from edge_agent.parquet_file import ParquetFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,13 +91,13 @@ def integral_columns(profile: Profile) -> frozenset[str]:
     )
 
 
-def installed_polars() -> Any | None:
-    """The module, or None where it is not installed. Imported only when rows are written."""
+def installed(name: str) -> Any | None:
+    """A module, or None where it is not installed. Imported only when rows are written."""
     try:
-        module = importlib.import_module("polars")
+        module = importlib.import_module(name)
     except ImportError:
         return None
-    # It takes Ctrl-C over in a way that lets a read go on, which may wait for packets for ever.
+    # polars takes Ctrl-C over in a way that lets a read go on, which may wait for packets for ever.
     signal.siginterrupt(signal.SIGINT, True)
     return module
 
@@ -107,11 +106,11 @@ def check_form(form: Form) -> None:
     """Refuse what cannot be written here, before anything is read.
 
     Raises:
-        OutputError: Parquet needs polars, and it is not installed.
+        OutputError: Parquet needs pyarrow, and it is not installed.
     """
-    if form is Form.PARQUET and installed_polars() is None:
+    if form is Form.PARQUET and installed("pyarrow.parquet") is None:
         raise OutputError(
-            "Writing Parquet needs polars: pip install 'edge-ids[extract]', or write to a name"
+            "Writing Parquet needs pyarrow: pip install 'edge-ids[extract]', or write to a name"
             " that ends in .csv or .csv.gz."
         )
 
@@ -158,15 +157,15 @@ def open_writer(
         form: What is written.
         profile: Whose rows.
         stream: Where the table goes.
-        part: Without what stands once in a file: the names in a CSV. See `joined`.
+        part: For `Joined`: CSV without names, or rows that are not yet packed as Parquet.
 
     Raises:
         OutputError: The form needs a module that is not installed.
     """
     check_form(form)
     if form is Form.PARQUET:
-        return _ParquetWriter(profile, stream)
-    kind = _CsvWriter if installed_polars() else _SlowCsvWriter
+        return _ArrowWriter(profile, stream, packed=not part)
+    kind = _CsvWriter if installed("polars") else _SlowCsvWriter
     return kind(profile, stream, compress=form is Form.CSV_GZIP, with_names=not part)
 
 
@@ -181,8 +180,8 @@ class Joined:
 
     def __init__(self, form: Form, profile: Profile, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._parquet = ParquetFile(stream) if form is Form.PARQUET else None
-        if self._parquet is None:
+        self._arrow = _ArrowWriter(profile, stream, packed=True) if form is Form.PARQUET else None
+        if self._arrow is None:
             # An empty part that has the names. Members of gzip may stand one behind the other.
             _SlowCsvWriter(
                 profile, stream, compress=form is Form.CSV_GZIP, with_names=True
@@ -190,16 +189,16 @@ class Joined:
 
     def append(self, part: IO[bytes]) -> None:
         """Take over a whole part."""
-        if self._parquet is not None:
-            self._parquet.append(part)
+        if self._arrow is not None:
+            self._arrow.append(part)
             return
         while data := part.read(1024 * 1024):
             self._stream.write(data)
 
     def finish(self) -> None:
-        """Write the end; at least one part must have been appended. The stream stays open."""
-        if self._parquet is not None:
-            self._parquet.finish()
+        """Write the end. The stream stays open."""
+        if self._arrow is not None:
+            self._arrow.finish()
 
 
 class _Buffer:
@@ -290,7 +289,7 @@ class _CsvWriter(_TextWriter):
         # Not straight into the stream: what goes wrong there would come back as polars' own error.
         # Kept, because memory that is taken anew for every table costs as much as the writing.
         self._text = io.BytesIO()
-        self._polars = installed_polars()
+        self._polars = installed("polars")
 
     def _write(self, columns: list[Column]) -> None:
         self._text.seek(0)
@@ -312,24 +311,43 @@ class _SlowCsvWriter(_TextWriter):
         self._put(text.getvalue().encode())
 
 
-class _ParquetWriter(RowWriter):
-    """Parquet by polars: a row group of every table."""
+class _ArrowWriter(RowWriter):
+    """Parquet by pyarrow; or, for parts, the same rows as they lie in memory."""
 
-    def __init__(self, profile: Profile, stream: IO[bytes]) -> None:
+    def __init__(self, profile: Profile, stream: IO[bytes], *, packed: bool) -> None:
         super().__init__(profile, stream, _GROUP_ROWS)
-        self._file = ParquetFile(stream)
-        self._polars = installed_polars()
+        self._arrow = importlib.import_module("pyarrow")
+        integral = integral_columns(profile)
+        texts, whole = ("Src IP", "Dst IP"), {*ROW_COLUMNS, IP_VERSION, *integral}
+        arrow = self._arrow
+        self._schema = arrow.schema(
+            (
+                name,
+                arrow.string()
+                if name in texts
+                else arrow.int64()
+                if name in whole
+                else arrow.float64(),
+            )
+            for name in self._header
+        )
+        if packed:
+            parquet = importlib.import_module("pyarrow.parquet")
+            self._file = parquet.ParquetWriter(stream, self._schema, compression="zstd")
+        else:
+            self._file = arrow.ipc.new_stream(stream, self._schema)
+
+    def append(self, part: IO[bytes]) -> None:
+        """Take over the rows of a part."""
+        for batch in self._arrow.ipc.open_stream(part):
+            self._file.write_batch(batch)
 
     def finish(self) -> None:
-        # Also of no rows: the columns are known from it.
         super().finish()
-        self._file.finish()
+        self._file.close()
 
     def _write(self, columns: list[Column]) -> None:
-        part = io.BytesIO()
-        frame = _frame(self._polars, self._header, columns)
-        frame.write_parquet(part, row_group_size=_GROUP_ROWS)
-        self._file.append(part)
+        self._file.write_table(self._arrow.table(columns, schema=self._schema))
 
 
 def _frame(polars: Any, names: list[str], columns: list[Any]) -> Any:

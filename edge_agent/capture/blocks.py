@@ -19,7 +19,6 @@ import numpy as np
 
 from edge_agent.capture.index import Index, opened_index
 from edge_agent.capture.opening import Content, opened
-from edge_agent.capture.pcap import Frame, frames_of
 from edge_agent.capture.problems import STDIN, Problem, capture_error
 from edge_agent.contract.errors import CaptureError
 from edge_agent.contract.frames import FRAME, FrameBlock
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from edge_agent.capture.pcap import Frame
 
 # Enough to make what Python does for a block negligible, little enough for a gateway's cache.
 _BUFFER_BYTES: Final = 1024 * 1024
@@ -119,6 +120,9 @@ class CaptureBlocks:
     def _built(self, content: Content) -> Iterator[FrameBlock]:
         # What the next read of a stream waits for is not known, so nothing waits for it.
         batch_frames = _BATCH_FRAMES if self.size_bytes is not None else 1
+        # Imported only where it runs: the compiled index needs none of it.
+        from edge_agent.capture.pcap import frames_of  # noqa: PLC0415
+
         batch: list[Frame] = []
         try:
             for frame in frames_of(content, allow_cut=self._allow_cut):

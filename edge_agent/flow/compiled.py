@@ -174,7 +174,6 @@ class CompiledMeter:
         while full:
             full = function(self._handle, *arguments, ctypes.byref(self._rows))
             count = self._rows.count
-            # Copied, and the count reset first: the caller may hold the rows and feed on.
             self._rows.count = 0
             if count:
-                yield FlowRows(self._about[:count].copy(), self._values[:count].copy())
+                yield FlowRows(self._about[:count], self._values[:count])

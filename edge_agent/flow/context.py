@@ -145,6 +145,9 @@ class Endpoints:
     protocol: int
 
 
+_Table: TypeAlias = "OrderedDict[Hashable, Neighbourhood]"
+
+
 class ContextTable:
     """The neighbourhoods of all flows, in bounded memory.
 
@@ -156,14 +159,15 @@ class ContextTable:
     def __init__(self, max_keys: int = DEFAULT_MAX_KEYS, seed: int = 0) -> None:
         self._max_keys = max_keys
         self._seed = seed
-        self._tables: tuple[OrderedDict[Hashable, Neighbourhood], ...] = tuple(
-            OrderedDict() for _ in range(4)
-        )
+        self._tables: tuple[_Table, ...] = tuple(OrderedDict() for _ in range(4))
         self.evicted = 0
 
     def begin(self, ends: Endpoints, now_us: int) -> None:
         """Note that a flow begins."""
-        source, destination, pair, service = self._around(ends, now_us)
+        source, destination, pair, service = (
+            self._find(table, key) or self._make(table, key, now_us)
+            for table, key in zip(self._tables, _keys(ends), strict=True)
+        )
         for neighbourhood in (source, destination, pair, service):
             neighbourhood.begin(now_us)
         port = spread(ends.port, self._seed)
@@ -177,13 +181,18 @@ class ContextTable:
     def end(self, ends: Endpoints, now_us: int, *, answered: bool) -> Columns:
         """Note that a flow is given out, and say how busy it is around it.
 
+        A neighbourhood that was forgotten meanwhile is not made again: the ends of a flood push
+        nobody out.
+
         Returns:
             The columns of `features.CONTEXT`, in order.
         """
-        around = self._around(ends, now_us)
-        for neighbourhood in around:
+        source, destination, pair, service = (
+            self._find(table, key) or Neighbourhood(now_us)
+            for table, key in zip(self._tables, _keys(ends), strict=True)
+        )
+        for neighbourhood in (source, destination, pair, service):
             neighbourhood.end(now_us, answered=answered)
-        source, destination, pair, service = around
         both = (source.peers, source.ports), (destination.peers, destination.ports)
         sketches: tuple[tuple[Distinct, ...], ...] = (*both, (), (service.peers,))
         columns: list[float] = []
@@ -203,26 +212,24 @@ class ContextTable:
         for table in self._tables:
             table.clear()
 
-    def _around(self, ends: Endpoints, now_us: int) -> tuple[Neighbourhood, ...]:
-        keys = (
-            ends.source,
-            ends.destination,
-            (ends.source, ends.destination, ends.port, ends.protocol),
-            (ends.destination, ends.port, ends.protocol),
-        )
-        return tuple(
-            self._touch(table, key, now_us) for table, key in zip(self._tables, keys, strict=True)
-        )
-
-    def _touch(
-        self, table: OrderedDict[Hashable, Neighbourhood], key: Hashable, now_us: int
-    ) -> Neighbourhood:
-        neighbourhood = table.get(key)
-        if neighbourhood is None:
-            if len(table) >= self._max_keys:
-                table.popitem(last=False)
-                self.evicted += 1
-            neighbourhood = table[key] = Neighbourhood(now_us)
-        else:
+    def _find(self, table: _Table, key: Hashable) -> Neighbourhood | None:
+        """A neighbourhood, which thereby is the most recent."""
+        if key in table:
             table.move_to_end(key)
+        return table.get(key)
+
+    def _make(self, table: _Table, key: Hashable, now_us: int) -> Neighbourhood:
+        if len(table) >= self._max_keys:
+            table.popitem(last=False)
+            self.evicted += 1
+        neighbourhood = table[key] = Neighbourhood(now_us)
         return neighbourhood
+
+
+def _keys(ends: Endpoints) -> tuple[Hashable, ...]:
+    return (
+        ends.source,
+        ends.destination,
+        (ends.source, ends.destination, ends.port, ends.protocol),
+        (ends.destination, ends.port, ends.protocol),
+    )

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from edge_agent.flow import reference
 from edge_agent.flow.compiled import CompiledMeter
-from edge_agent.flow.context import DEFAULT_MAX_KEYS
 from edge_agent.flow.packets import BEYOND_FRAME, OVER_IPV6, PACKETS, PacketReader, Skip
 from edge_agent.flow.rows import FlowRows
 from edge_agent.native import library
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.contract.frames import FrameBlock
     from edge_agent.contract.profiles import Padding, Profile
+    from edge_agent.flow.reference import ReferenceMeter
     from edge_agent.flow.rows import FlowRow
 
 DISORDER: Final = "stamped before the packet before"
@@ -59,12 +58,15 @@ class Limits:
             900 bytes for the four.
     """
 
-    max_flows: int = reference.DEFAULT_MAX_FLOWS
-    max_context_keys: int = DEFAULT_MAX_KEYS
+    max_flows: int = 65_536
+    max_context_keys: int = 16_384
 
 
 class Meter(Protocol):
-    """Packets in capture order → flow rows. Rows are the caller's to keep."""
+    """Packets in capture order → flow rows.
+
+    What a call gives must be exhausted; rows are valid until the next are asked for.
+    """
 
     @property
     def now_us(self) -> int:
@@ -75,13 +77,13 @@ class Meter(Protocol):
         """Flows in the table."""
 
     def add(self, block: FrameBlock) -> Iterator[FlowRows]:
-        """Take a block of frames in; gives the rows they complete. To be exhausted."""
+        """Take a block of frames in; gives the rows they complete."""
 
     def advance(self, now_us: int) -> Iterator[FlowRows]:
-        """Give out what is due before `now_us` though no packet came. To be exhausted."""
+        """Give out what is due before `now_us` though no packet came."""
 
     def flush(self) -> Iterator[FlowRows]:
-        """Give out everything that is left, as at the end of a capture. To be exhausted."""
+        """Give out everything that is left, as at the end of a capture."""
 
     def counts(self) -> dict[str, int]:
         """Packets, skipped frames and evictions by the names in `COUNTS`, in that order."""
@@ -117,6 +119,9 @@ def open_meter(
         return CompiledMeter(
             profile, limits.max_flows, limits.max_context_keys, padding, context_seed, COUNTS
         )
+    # Imported only where it runs: a gateway with the compiled meter starts without it.
+    from edge_agent.flow import reference  # noqa: PLC0415
+
     engine = reference.meter(profile, limits.max_flows, limits.max_context_keys, context_seed)
     return _SlowMeter(engine, PacketReader(padding))
 
@@ -124,7 +129,7 @@ def open_meter(
 class _SlowMeter:
     """The reference behind the face of `Meter`."""
 
-    def __init__(self, engine: reference.ReferenceMeter, reader: PacketReader) -> None:
+    def __init__(self, engine: ReferenceMeter, reader: PacketReader) -> None:
         self._engine = engine
         self._reader = reader
 

@@ -56,6 +56,8 @@ _AUTHENTICATION: Final = 51
 # RFC 8200 lists each kind once and destination options twice; more is someone playing.
 _MAX_EXTENSIONS: Final = 8
 
+# Time-outs are added to stamps, in 64 bits.
+_LATEST_US: Final = 1 << 62
 # Larger than any offload makes; squares of lengths are summed.
 _MAX_WIRE_BYTES: Final = 1 << 20
 
@@ -249,7 +251,7 @@ def _transport(time_us: int, data: bytes, datagram: _Datagram) -> Packet:
     if header + length > datagram.total or (protocol == TCP and length < 20):
         raise _Skipped(Skip.BAD_TRANSPORT)
     return Packet(
-        time_us=max(time_us, 0),
+        time_us=min(max(time_us, 0), _LATEST_US),
         source=datagram.source,
         destination=datagram.destination,
         source_port=source_port,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -122,6 +122,10 @@ class FlowRows:
             np.concatenate([part.values for part in parts]),
         )
 
+    def copy(self) -> FlowRows:
+        """Rows that are the caller's to keep."""
+        return FlowRows(self.about.copy(), self.values.copy())
+
     def split(self, count: int) -> tuple[FlowRows, FlowRows]:
         """The first `count` rows, and the rest."""
         return (
@@ -144,16 +148,15 @@ class FlowRows:
 
 def _texts(addresses: NDArray[np.uint8], versions: NDArray[np.uint8]) -> list[str]:
     # Few hosts make most flows: each address is spelled once.
-    known: dict[tuple[bytes, int], str] = {}
-    texts = []
-    packed = addresses.tobytes()
-    for index, version in enumerate(versions.tolist()):
-        key = packed[16 * index : 16 * index + 16], version
-        text = known.get(key)
-        if text is None:
-            text = known[key] = address_text(*key)
-        texts.append(text)
-    return texts
+    texts = np.empty(len(versions), object)
+    for version, kind in ((4, np.dtype(np.uint32)), (6, np.dtype("V16"))):
+        there = np.flatnonzero(versions == version)
+        packed = np.ascontiguousarray(addresses[there, : kind.itemsize])
+        keys = packed.view(kind)[:, 0]
+        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+        spelled = [address_text(packed[at].tobytes(), version) for at in first.tolist()]
+        texts[there] = np.array(spelled, object)[which]
+    return cast("list[str]", texts.tolist())
 
 
 def address_text(address: bytes, version: int) -> str:

@@ -26,7 +26,7 @@ static double *put_gaps(double *out, uint32_t n, int64_t total, const struct squ
                         int32_t min, int32_t max)
 {
     out = put(out, mean(total, n));
-    out = put(out, sqrt(sample_variance(n, total, squares->low, squares->high)));
+    out = put(out, sqrt(sample_variance(n, total, *squares)));
     out = put(out, n ? max : 0);
     return put(out, n ? min : 0);
 }
@@ -51,8 +51,8 @@ static double *put_lengths(double *out, const struct direction *way)
     out = put(out, way->length_max);
     out = put(out, way->length_min);
     out = put(out, mean((int64_t)way->length_sum, way->packets));
-    return put(
-        out, sqrt(sample_variance(way->packets, (int64_t)way->length_sum, way->length_squares, 0)));
+    return put(out,
+               sqrt(sample_variance(way->packets, (int64_t)way->length_sum, way->length_squares)));
 }
 
 static double *put_periods(double *out, const struct periods *periods)
@@ -110,8 +110,9 @@ void cic2017_columns(const struct flow *flow, const struct counts *c, double *ou
     const uint64_t first = flow->first_payload_bytes;
     const uint64_t total = f->length_sum + b->length_sum;
     /* All payloads with the first one in twice (spec B #41, #42). */
-    const double variance = sample_variance(
-        n + 1, (int64_t)(total + first), f->length_squares + b->length_squares + first * first, 0);
+    struct squares squares = squares_sum(f->length_squares, b->length_squares);
+    squares_add(&squares, (int64_t)first);
+    const double variance = sample_variance(n + 1, (int64_t)(total + first), squares);
     const unsigned flags = flow->first_flags;
 
     out = put_head(out, flow, f, b);
@@ -159,7 +160,7 @@ void improved_columns(const struct flow *flow, const struct counts *c, double *o
     const uint64_t total = f->length_sum + b->length_sum;
     const double average = mean((int64_t)total, n);
     const double variance =
-        sample_variance(n, (int64_t)total, f->length_squares + b->length_squares, 0);
+        sample_variance(n, (int64_t)total, squares_sum(f->length_squares, b->length_squares));
     /* The tool sets these at a row's first packet only: what that packet's direction is not, keeps
      * the 0 it began with (a header minimum then never rises above it). */
     const bool forward = flow->first_way == FORWARD;

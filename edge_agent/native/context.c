@@ -12,8 +12,8 @@ static const int64_t QUIET_US = 600000000;
 
 /* Distinct values of this minute and the last, by linear counting. */
 struct distinct {
-    uint32_t generation;
-    uint32_t used; /* bits set in one or the other */
+    int64_t generation; /* of any stamp: 32 bits come round again */
+    uint32_t used;      /* bits set in one or the other */
     uint64_t current[SKETCH_WORDS], previous[SKETCH_WORDS];
 };
 
@@ -56,7 +56,7 @@ static uint32_t count_bits(const uint64_t *words)
 
 static void distinct_turn(struct distinct *distinct, int64_t now_us)
 {
-    const uint32_t generation = (uint32_t)(now_us / GENERATION_US);
+    const int64_t generation = now_us / GENERATION_US;
     if (generation == distinct->generation) return;
     if (generation == distinct->generation + 1)
         memcpy(distinct->previous, distinct->current, sizeof distinct->previous);
@@ -145,22 +145,25 @@ static struct neighbourhood *make_recent(struct neighbourhoods *table, uint32_t 
     return entry(table, index);
 }
 
-/* Finds a neighbourhood, at first in its place, or makes it; either way it is the most recent. */
-static struct neighbourhood *touch(struct context *context, int kind, const struct key *key,
-                                   int64_t now_us, uint32_t *place)
+/* Finds a neighbourhood, first in its place; 0 when it is not there. */
+static uint32_t find(const struct context *context, int kind, const struct key *key, uint32_t place,
+                     uint32_t *hash)
+{
+    const struct neighbourhoods *table = &context->of[kind];
+    /* Entry 0 has no version, so it equals no key; a place beyond `used` was forgotten. */
+    if (place <= table->used && key_equal(&entry(table, place)->key, key)) return place;
+    *hash = key_hash(context->hash_seeds, key, (unsigned)kind);
+    uint32_t i = table->buckets[*hash & table->mask];
+    while (i && !(entry(table, i)->hash == *hash && key_equal(&entry(table, i)->key, key)))
+        i = entry(table, i)->chain;
+    return i;
+}
+
+static uint32_t make(struct context *context, int kind, const struct key *key, uint32_t hash,
+                     int64_t now_us)
 {
     struct neighbourhoods *table = &context->of[kind];
-    /* Entry 0 has no version, so it equals no key; a place beyond `used` was forgotten. */
-    if (*place <= table->used && key_equal(&entry(table, *place)->key, key))
-        return make_recent(table, *place);
-    const uint32_t hash = key_hash(context->hash_seeds, key, (unsigned)kind);
     uint32_t *bucket = &table->buckets[hash & table->mask];
-    for (uint32_t i = *bucket; i; i = entry(table, i)->chain) {
-        struct neighbourhood *found = entry(table, i);
-        if (found->hash != hash || !key_equal(&found->key, key)) continue;
-        *place = i;
-        return make_recent(table, i);
-    }
     uint32_t index;
     if (table->used == table->max_keys) {
         index = table->recent.first;
@@ -176,33 +179,32 @@ static struct neighbourhood *touch(struct context *context, int kind, const stru
     fresh->chain = *bucket;
     fresh->updated_us = now_us;
     *bucket = index;
-    *place = index;
     list_append(&table->recent, table->links, index);
-    return fresh;
+    return index;
 }
 
-static void around(struct context *context, const struct ends *ends, int64_t now_us,
-                   struct places *places, struct neighbourhood *found[NEIGHBOURHOODS])
+static void set_keys(const struct ends *ends, struct key keys[NEIGHBOURHOODS])
 {
     const struct address nobody = {0, 0};
-    const uint16_t version = ends->version;
-    const struct key keys[NEIGHBOURHOODS] = {
-        [SOURCE] = {{ends->source, nobody}, {0, 0}, 0, version},
-        [DESTINATION] = {{ends->destination, nobody}, {0, 0}, 0, version},
-        [PAIR] = {{ends->source, ends->destination}, {ends->port, 0}, ends->protocol, version},
-        [SERVICE] = {{ends->destination, nobody}, {ends->port, 0}, ends->protocol, version},
-    };
-    for (int kind = 0; kind < NEIGHBOURHOODS; kind++)
-        found[kind] = touch(context, kind, &keys[kind], now_us, &places->at[kind]);
+    const uint16_t port = ends->port, protocol = ends->protocol, version = ends->version;
+    keys[SOURCE] = (struct key){{ends->source, nobody}, {0, 0}, 0, version};
+    keys[DESTINATION] = (struct key){{ends->destination, nobody}, {0, 0}, 0, version};
+    keys[PAIR] = (struct key){{ends->source, ends->destination}, {port, 0}, protocol, version};
+    keys[SERVICE] = (struct key){{ends->destination, nobody}, {port, 0}, protocol, version};
 }
 
 void context_begin(struct context *context, const struct ends *ends, int64_t now_us,
                    struct places *places)
 {
+    struct key keys[NEIGHBOURHOODS];
     struct neighbourhood *at[NEIGHBOURHOODS];
-    memset(places, 0, sizeof *places);
-    around(context, ends, now_us, places, at);
+    set_keys(ends, keys);
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
+        uint32_t hash;
+        uint32_t place = find(context, kind, &keys[kind], 0, &hash);
+        if (!place) place = make(context, kind, &keys[kind], hash, now_us);
+        places->at[kind] = place;
+        at[kind] = make_recent(&context->of[kind], place);
         decay(at[kind], now_us);
         at[kind]->begun_short++;
         at[kind]->begun_long++;
@@ -218,21 +220,38 @@ void context_begin(struct context *context, const struct ends *ends, int64_t now
     distinct_add(&at[SERVICE]->sketches[PEERS], caller, now_us);
 }
 
-void context_end(struct context *context, const struct ends *ends, int64_t now_us, bool answered,
-                 struct places *places, double *out)
+/* The columns of a neighbourhood that was forgotten meanwhile; it is not made again, so that the
+ * ends of a flood push nobody out. */
+static double *put_forgotten(int kind, bool answered, double *out)
 {
-    struct neighbourhood *at[NEIGHBOURHOODS];
-    around(context, ends, now_us, places, at);
+    for (int i = 0; i < 2 + SKETCHES[kind]; i++) *out++ = 0;
+    *out++ = !answered;
+    *out++ = (double)QUIET_US;
+    return out;
+}
+
+void context_end(struct context *context, const struct ends *ends, int64_t now_us, bool answered,
+                 const struct places *places, double *out)
+{
+    struct key keys[NEIGHBOURHOODS];
+    set_keys(ends, keys);
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
-        decay(at[kind], now_us);
-        at[kind]->ended++;
-        at[kind]->unanswered += !answered;
-        *out++ = at[kind]->begun_short;
-        *out++ = at[kind]->begun_long;
+        uint32_t hash;
+        const uint32_t place = find(context, kind, &keys[kind], places->at[kind], &hash);
+        if (!place) {
+            out = put_forgotten(kind, answered, out);
+            continue;
+        }
+        struct neighbourhood *at = make_recent(&context->of[kind], place);
+        decay(at, now_us);
+        at->ended++;
+        at->unanswered += !answered;
+        *out++ = at->begun_short;
+        *out++ = at->begun_long;
         for (int sketch = 0; sketch < SKETCHES[kind]; sketch++)
-            *out++ = distinct_estimate(context, &at[kind]->sketches[sketch], now_us);
-        *out++ = at[kind]->unanswered / at[kind]->ended;
-        *out++ = eighth_ago_us(at[kind], now_us);
+            *out++ = distinct_estimate(context, &at->sketches[sketch], now_us);
+        *out++ = at->unanswered / at->ended;
+        *out++ = eighth_ago_us(at, now_us);
     }
 }
 
@@ -251,7 +270,7 @@ bool context_open(struct context *context, uint32_t max_keys, uint64_t seed,
         table->mask = bucket_mask(max_keys);
         table->stride =
             sizeof(struct neighbourhood) + (size_t)SKETCHES[kind] * sizeof(struct distinct);
-        table->entries = calloc((size_t)max_keys + 1, table->stride);
+        table->entries = table_memory((size_t)max_keys + 1, table->stride);
         table->links = calloc((size_t)max_keys + 1, sizeof *table->links);
         table->buckets = calloc((size_t)table->mask + 1, sizeof *table->buckets);
         if (!table->entries || !table->links || !table->buckets) return false;

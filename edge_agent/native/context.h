@@ -46,6 +46,6 @@ void context_begin(struct context *context, const struct ends *ends, int64_t now
 
 /* Writes the CONTEXT_COLUMNS of a flow that is given out. */
 void context_end(struct context *context, const struct ends *ends, int64_t now_us, bool answered,
-                 struct places *places, double *out);
+                 const struct places *places, double *out);
 
 #endif

@@ -65,7 +65,7 @@ static inline void direction_add(struct direction *way, const struct bulk *other
     way->packets++;
     way->last = packet->time;
     way->length_sum += length;
-    way->length_squares += (uint64_t)length * length;
+    squares_add(&way->length_squares, length);
     way->header_words += packet->header_bytes >> 2;
     way->data_packets += length >= 1;
     if (packet->protocol == TCP) {

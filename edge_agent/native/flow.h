@@ -24,8 +24,8 @@ struct bulk {
 };
 
 struct direction {
-    uint64_t length_sum, length_squares;
-    struct squares gap_squares;
+    uint64_t length_sum;
+    struct squares length_squares, gap_squares;
     uint32_t packets, data_packets;
     int32_t first, last;
     int32_t gap_min, gap_max;
@@ -40,8 +40,8 @@ struct direction {
 
 /* Count, sum, squares and extremes of active or idle periods. */
 struct periods {
-    struct squares squares;
     int64_t sum;
+    struct squares squares;
     int32_t min, max;
     uint32_t count;
 };

@@ -106,6 +106,13 @@ void flows_drop(struct meter *meter, uint32_t index, int64_t now_us, struct rows
     meter->flow_count--;
 }
 
+/* The longest silent flows have left the processor's cache. */
+static void fetch_flow(const struct meter *meter, uint32_t index)
+{
+    fetch(&meter->flows[index], sizeof *meter->flows);
+    fetch(&meter->counters[index], sizeof *meter->counters);
+}
+
 void flows_make_room(struct meter *meter, struct rows *rows)
 {
     if (meter->flow_count < meter->options.max_flows) return;
@@ -121,6 +128,8 @@ void flows_make_room(struct meter *meter, struct rows *rows)
         reason = COUNT_EVICTED_CLOSED + (enum count)state;
     }
     meter->counts[reason]++;
+    const uint32_t next = meter->silence_links[victim].after;
+    fetch_flow(meter, next);
     flows_drop(meter, victim, meter->clock_us, rows);
 }
 
@@ -168,8 +177,8 @@ bool flows_open(struct meter *meter)
 {
     const size_t entries = (size_t)meter->options.max_flows + 1;
     meter->mask = bucket_mask(meter->options.max_flows);
-    meter->flows = calloc(entries, sizeof *meter->flows);
-    meter->counters = calloc(entries, sizeof *meter->counters);
+    meter->flows = table_memory(entries, sizeof *meter->flows);
+    meter->counters = table_memory(entries, sizeof *meter->counters);
     meter->buckets = calloc((size_t)meter->mask + 1, sizeof *meter->buckets);
     meter->order_links = calloc(entries, sizeof *meter->order_links);
     meter->silence_links = calloc(entries, sizeof *meter->silence_links);

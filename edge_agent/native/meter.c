@@ -5,7 +5,6 @@
 #include "columns.h"
 #include "flows.h"
 
-enum { LINE_BYTES = 64 };
 /* No packet overtakes others by half an hour (`edge_agent/flow/timeline.py`). */
 static const int64_t FAR_US = 1800000000;
 /* With this and FAR_US, times inside a row fit 31 bits. */
@@ -266,12 +265,8 @@ static void fill_batch(struct meter *meter, const uint8_t *block, const struct f
     }
     for (int i = 0; i < meter->batch_count; i++) {
         const uint32_t first = meter->buckets[meter->batch[i].hash & meter->mask];
-        const char *flow = (const char *)&meter->flows[first];
-        const char *counts = (const char *)&meter->counters[first];
-        for (size_t at = 0; at < sizeof(struct flow); at += LINE_BYTES)
-            __builtin_prefetch(flow + at, 1);
-        for (size_t at = 0; at < sizeof(struct counts); at += LINE_BYTES)
-            __builtin_prefetch(counts + at, 1);
+        fetch(&meter->flows[first], sizeof *meter->flows);
+        fetch(&meter->counters[first], sizeof *meter->counters);
     }
 }
 
@@ -303,6 +298,7 @@ bool edge_meter_add(struct meter *meter, const uint8_t *block, const struct fram
 
 bool edge_meter_advance(struct meter *meter, int64_t now_us, struct rows *rows)
 {
+    now_us = metered_us(now_us);
     if (take_due(meter, rows)) return true;
     if (meter->options.profile == GATEWAY && serve(meter, now_us, rows)) return true;
     if (!meter->clock_runs || now_us > meter->clock_us) meter->clock_us = now_us;
@@ -347,6 +343,8 @@ static bool has_fitting_timeouts(const struct meter_options *options)
                                    options->unanswered_us, options->idle_us, options->active_us};
     for (size_t i = 0; i < sizeof timeouts_us / sizeof *timeouts_us; i++)
         if (timeouts_us[i] < 0 || timeouts_us[i] > LONGEST_TIMEOUT_US) return false;
+    /* A row that is cut at once would be cut for ever: `cut_us` of 0 says "not in this queue". */
+    if (options->profile == GATEWAY && options->active_us == 0) return false;
     return options->profile <= GATEWAY && options->max_flows > 0 &&
            options->max_flows <= 1u << 28 && options->max_context_keys > 0 &&
            options->max_context_keys <= 1u << 28;

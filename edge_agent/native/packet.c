@@ -263,8 +263,7 @@ bool packet_decode(const struct decoder *decoder, const uint8_t *block, const st
         decoder->counts[reason]++;
         return false;
     }
-    /* The meters count time from an unsigned beginning. */
-    packet->time_us = frame->time_us < 0 ? 0 : frame->time_us;
+    packet->time_us = metered_us(frame->time_us);
     decoder->counts[COUNT_PACKETS]++;
     if (type == TYPE_IPV6) decoder->counts[COUNT_IPV6]++;
     if (datagram.claimed > rest.on_wire) decoder->counts[COUNT_BEYOND_FRAME]++;

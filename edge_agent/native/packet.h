@@ -73,6 +73,13 @@ struct decoder {
     uint64_t *counts;
 };
 
+/* The meters count time from an unsigned beginning, and add time-outs to it. */
+static inline int64_t metered_us(int64_t time_us)
+{
+    const int64_t latest_us = INT64_C(1) << 62;
+    return time_us < 0 ? 0 : time_us > latest_us ? latest_us : time_us;
+}
+
 /* Decodes one frame and counts it. False: it is skipped. */
 bool packet_decode(const struct decoder *decoder, const uint8_t *block, const struct frame *frame,
                    struct packet *packet);

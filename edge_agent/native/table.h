@@ -70,6 +70,18 @@ static inline void list_remove(struct list *list, struct link *links, uint32_t e
         list->last = link.before;
 }
 
+enum { LINE_BYTES = 64 };
+
+/* Fetches something from memory that will be written soon. */
+static inline void fetch(const void *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += LINE_BYTES) __builtin_prefetch((const char *)at + i, 1);
+}
+
+/* Zeroed memory of a table, in huge pages where there are some: its entries are visited in no
+ * order, and with small pages each visit would look up its page first. NULL: there is none. */
+void *table_memory(size_t entries, size_t entry_bytes);
+
 /* Buckets for `entries` at most: a power of two, twice as many. */
 static inline uint32_t bucket_mask(uint32_t entries)
 {

@@ -29,7 +29,7 @@ static inline double wide_difference(struct wide a, struct wide b)
 struct squares {
     uint64_t low;
     uint32_t high;
-};
+} __attribute__((packed, aligned(4))); /* a table has hundreds of thousands of them */
 
 static inline void squares_add(struct squares *sum, int64_t value)
 {
@@ -38,13 +38,18 @@ static inline void squares_add(struct squares *sum, int64_t value)
     sum->high += sum->low < square;
 }
 
+static inline struct squares squares_sum(struct squares a, struct squares b)
+{
+    const uint64_t low = a.low + b.low;
+    return (struct squares){low, a.high + b.high + (low < a.low)};
+}
+
 /* Sample variance (n Σx² - (Σx)²) / (n (n - 1)), 0 for n < 2. */
-static inline double sample_variance(uint32_t n, int64_t total, uint64_t squares_low,
-                                     uint32_t squares_high)
+static inline double sample_variance(uint32_t n, int64_t total, struct squares squares)
 {
     if (n < 2) return 0;
-    struct wide scaled = wide_product(squares_low, n);
-    scaled.high += (uint64_t)squares_high * n;
+    struct wide scaled = wide_product(squares.low, n);
+    scaled.high += (uint64_t)squares.high * n;
     const uint64_t size = total < 0 ? (uint64_t)-total : (uint64_t)total;
     return wide_difference(scaled, wide_product(size, size)) / ((double)n * (double)(n - 1));
 }

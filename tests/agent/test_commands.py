@@ -65,6 +65,7 @@ def test_extract_writes_the_published_columns(
     assert len(rows) == 300
     wanted = ["Src IP", "Src Port", "Dst IP", "Dst Port", "Protocol", "Start us"]
     wanted += [name for name in PROFILES[profile].columns if name not in wanted]
+    wanted.append("IP Version")
     assert list(rows[0]) == wanted
     assert {row["Flow Duration"] for row in rows} == {"200"}
     assert int(rows[0]["Start us"]) == SYN.time_us + 10_000

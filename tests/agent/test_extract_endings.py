@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     EdgeAgent = Callable[..., Result]
 
-WITHOUT_POLARS = "import sys; sys.modules['polars'] = None; from edge_agent.cli import main; main()"
+WITHOUT_ARROW = "import sys; sys.modules['pyarrow'] = None; from edge_agent.cli import main; main()"
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_files_that_cannot_be_used_together_are_refused(
     assert rotated[0].read_bytes() == before
 
 
-def test_parquet_without_polars_is_one_sentence(capture: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WITHOUT_POLARS, "extract", str(capture)]
+def test_parquet_without_pyarrow_is_one_sentence(capture: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_ARROW, "extract", str(capture)]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "flows.parquet")],
         capture_output=True,

@@ -72,7 +72,8 @@ def test_worked_example(shared: Path, name: str, variant: str, compiled: bool) -
     profile = PROFILES[profile_name]
     meter = open_meter(profile, padding=padding, compiled=compiled)
     block = frame_block((s.time_us, s.frame()) for s in map(_segment, case["packets"]))
-    rows = [row for batch in (*meter.add(block), *meter.flush()) for row in batch]
+    rows = [row for batch in meter.add(block) for row in batch]
+    rows += [row for batch in meter.flush() for row in batch]
     assert meter.counts()["packets"] == len(case["packets"])
     rows.sort(key=lambda row: row.start_us)
 

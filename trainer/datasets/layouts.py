@@ -81,7 +81,7 @@ def _extract_layout(profile: str) -> Layout:
         name=f"extract of {profile}",
         profile=profile,
         required=PROFILES[profile].columns,
-        ignored=("score", "verdict"),
+        ignored=("IP Version", "score", "verdict"),
         endpoints=tuple(endpoints),
         start=start,
     )
