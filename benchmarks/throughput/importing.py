@@ -1,4 +1,4 @@
-"""How long it takes until the meter can be called: imports, in interpreters of their own."""
+"""How long it takes until the compiled meter can be opened: imports, in interpreters of their own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import time
 begun = time.perf_counter()
 import numpy
 between = time.perf_counter()
-import edge_agent.metering
+import edge_agent.flow.meter
 print(between - begun, time.perf_counter() - between)
 """
 
 
 def import_ms(children: int = _CHILDREN) -> dict[str, dict[str, float]]:
-    """Time the imports that metering a capture needs.
+    """Time the imports that opening a meter needs.
 
     Returns:
         "beyond_numpy" and "with_numpy": milliseconds, as of `spread`.

@@ -19,7 +19,6 @@ struct distinct {
 
 struct neighbourhood {
     struct key key;
-    uint32_t hash, chain;
     int64_t updated_us;
     double begun_short, begun_long, ended, unanswered;
     int64_t last_start_us;
@@ -126,16 +125,6 @@ static struct neighbourhood *entry(const struct neighbourhoods *table, uint32_t 
     return (struct neighbourhood *)(table->entries + (size_t)index * table->stride);
 }
 
-static void forget_oldest(struct neighbourhoods *table)
-{
-    const uint32_t index = table->recent.first;
-    const struct neighbourhood *oldest = entry(table, index);
-    uint32_t *from = &table->buckets[oldest->hash & table->mask];
-    while (*from != index) from = &entry(table, *from)->chain;
-    *from = oldest->chain;
-    list_remove(&table->recent, table->links, index);
-}
-
 static struct neighbourhood *make_recent(struct neighbourhoods *table, uint32_t index)
 {
     if (table->recent.last != index) {
@@ -150,12 +139,13 @@ static uint32_t find(const struct context *context, int kind, const struct key *
                      uint32_t *hash)
 {
     const struct neighbourhoods *table = &context->of[kind];
-    /* Entry 0 has no version, so it equals no key; a place beyond `used` was forgotten. */
-    if (place <= table->used && key_equal(&entry(table, place)->key, key)) return place;
     *hash = key_hash(context->hash_seeds, key, (unsigned)kind);
-    uint32_t i = table->buckets[*hash & table->mask];
-    while (i && !(entry(table, i)->hash == *hash && key_equal(&entry(table, i)->key, key)))
-        i = entry(table, i)->chain;
+    /* A place may have been given to others since, or lie beyond `used` when all was forgotten. */
+    if (place && place <= table->used && table->chains.slots[place].hash == *hash &&
+        key_equal(&entry(table, place)->key, key))
+        return place;
+    uint32_t i = chains_first(&table->chains, *hash);
+    while (i && !key_equal(&entry(table, i)->key, key)) i = chains_next(&table->chains, i);
     return i;
 }
 
@@ -163,11 +153,11 @@ static uint32_t make(struct context *context, int kind, const struct key *key, u
                      int64_t now_us)
 {
     struct neighbourhoods *table = &context->of[kind];
-    uint32_t *bucket = &table->buckets[hash & table->mask];
     uint32_t index;
     if (table->used == table->max_keys) {
         index = table->recent.first;
-        forget_oldest(table);
+        chains_remove(&table->chains, index);
+        list_remove(&table->recent, table->links, index);
         context->evicted++;
     } else {
         index = ++table->used;
@@ -175,10 +165,8 @@ static uint32_t make(struct context *context, int kind, const struct key *key, u
     struct neighbourhood *fresh = entry(table, index);
     memset(fresh, 0, table->stride);
     fresh->key = *key;
-    fresh->hash = hash;
-    fresh->chain = *bucket;
     fresh->updated_us = now_us;
-    *bucket = index;
+    chains_insert(&table->chains, index, hash);
     list_append(&table->recent, table->links, index);
     return index;
 }
@@ -267,13 +255,12 @@ bool context_open(struct context *context, uint32_t max_keys, uint64_t seed,
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
         struct neighbourhoods *table = &context->of[kind];
         table->max_keys = max_keys;
-        table->mask = bucket_mask(max_keys);
         table->stride =
             sizeof(struct neighbourhood) + (size_t)SKETCHES[kind] * sizeof(struct distinct);
         table->entries = table_memory((size_t)max_keys + 1, table->stride);
         table->links = calloc((size_t)max_keys + 1, sizeof *table->links);
-        table->buckets = calloc((size_t)table->mask + 1, sizeof *table->buckets);
-        if (!table->entries || !table->links || !table->buckets) return false;
+        if (!chains_open(&table->chains, max_keys) || !table->entries || !table->links)
+            return false;
     }
     return true;
 }
@@ -283,7 +270,7 @@ void context_close(struct context *context)
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
         free(context->of[kind].entries);
         free(context->of[kind].links);
-        free(context->of[kind].buckets);
+        chains_close(&context->of[kind].chains);
     }
 }
 
@@ -291,7 +278,7 @@ void context_clear(struct context *context)
 {
     for (int kind = 0; kind < NEIGHBOURHOODS; kind++) {
         struct neighbourhoods *table = &context->of[kind];
-        memset(table->buckets, 0, ((size_t)table->mask + 1) * sizeof *table->buckets);
+        chains_clear(&table->chains);
         table->recent = (struct list){0, 0};
         table->used = 0;
     }

@@ -12,8 +12,8 @@ enum { SOURCE, DESTINATION, PAIR, SERVICE, NEIGHBOURHOODS };
 struct neighbourhoods {
     uint8_t *entries; /* entry 0 stands for none */
     size_t stride;
-    uint32_t *buckets;
-    uint32_t mask, used, max_keys;
+    struct chains chains;
+    uint32_t used, max_keys;
     struct link *links;
     struct list recent;
 };

@@ -60,12 +60,11 @@ struct counts {
  */
 struct flow {
     struct key key;
-    uint32_t hash, chain; /* next flow of the bucket */
-    int64_t touched_us;   /* the clock at its last packet */
-    int64_t cut_us;       /* when its row is cut */
-    int64_t start_us;     /* first packet of the row */
-    int32_t end;          /* last packet of the row */
-    uint32_t packets;     /* of the row; 0 between two rows */
+    int64_t touched_us; /* the clock at its last packet */
+    int64_t cut_us;     /* when its row is cut */
+    int64_t start_us;   /* first packet of the row */
+    int32_t end;        /* last packet of the row */
+    uint32_t packets;   /* of the row; 0 between two rows */
     uint32_t first_payload_bytes;
     uint16_t first_window;
     uint8_t first_flags;

@@ -56,10 +56,8 @@ void flows_give_out(struct meter *meter, uint32_t index, int64_t now_us, struct 
 
 uint32_t flows_find(const struct meter *meter, const struct packet *packet)
 {
-    uint32_t i = meter->buckets[packet->hash & meter->mask];
-    while (i &&
-           !(meter->flows[i].hash == packet->hash && key_equal(&meter->flows[i].key, &packet->key)))
-        i = meter->flows[i].chain;
+    uint32_t i = chains_first(&meter->chains, packet->hash);
+    while (i && !key_equal(&meter->flows[i].key, &packet->key)) i = chains_next(&meter->chains, i);
     return i;
 }
 
@@ -67,17 +65,14 @@ uint32_t flows_insert(struct meter *meter, const struct packet *packet)
 {
     uint32_t index = meter->free;
     if (index)
-        meter->free = meter->flows[index].chain;
+        meter->free = meter->order_links[index].after;
     else
         index = ++meter->used;
     struct flow *flow = &meter->flows[index];
-    uint32_t *bucket = &meter->buckets[packet->hash & meter->mask];
     flow->key = packet->key;
-    flow->hash = packet->hash;
-    flow->chain = *bucket;
     flow->state = STATES;
     flow->cut_us = 0;
-    *bucket = index;
+    chains_insert(&meter->chains, index, packet->hash);
     list_append(&meter->order, meter->order_links, index);
     meter->flow_count++;
     return index;
@@ -98,10 +93,8 @@ void flows_drop(struct meter *meter, uint32_t index, int64_t now_us, struct rows
     flows_stop_aging(meter, index);
     list_remove(&meter->silence[flow->state], meter->silence_links, index);
     list_remove(&meter->order, meter->order_links, index);
-    uint32_t *from = &meter->buckets[flow->hash & meter->mask];
-    while (*from != index) from = &meter->flows[*from].chain;
-    *from = flow->chain;
-    flow->chain = meter->free;
+    chains_remove(&meter->chains, index);
+    meter->order_links[index].after = meter->free;
     meter->free = index;
     meter->flow_count--;
 }
@@ -176,15 +169,13 @@ bool flows_drop_all(struct meter *meter, struct rows *rows)
 bool flows_open(struct meter *meter)
 {
     const size_t entries = (size_t)meter->options.max_flows + 1;
-    meter->mask = bucket_mask(meter->options.max_flows);
     meter->flows = table_memory(entries, sizeof *meter->flows);
     meter->counters = table_memory(entries, sizeof *meter->counters);
-    meter->buckets = calloc((size_t)meter->mask + 1, sizeof *meter->buckets);
     meter->order_links = calloc(entries, sizeof *meter->order_links);
     meter->silence_links = calloc(entries, sizeof *meter->silence_links);
     meter->aging_links = calloc(entries, sizeof *meter->aging_links);
-    if (!meter->flows || !meter->counters || !meter->buckets || !meter->order_links ||
-        !meter->silence_links || !meter->aging_links)
+    if (!chains_open(&meter->chains, meter->options.max_flows) || !meter->flows ||
+        !meter->counters || !meter->order_links || !meter->silence_links || !meter->aging_links)
         return false;
     if (meter->options.profile != GATEWAY) return true;
     meter->places = calloc(entries, sizeof *meter->places);
@@ -196,7 +187,7 @@ void flows_close(struct meter *meter)
 {
     free(meter->flows);
     free(meter->counters);
-    free(meter->buckets);
+    chains_close(&meter->chains);
     free(meter->order_links);
     free(meter->silence_links);
     free(meter->aging_links);

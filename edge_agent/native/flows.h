@@ -16,8 +16,9 @@ struct meter {
 
     struct flow *flows; /* entry 0 stands for none */
     struct counts *counters;
-    uint32_t *buckets;
-    uint32_t mask, free, used, flow_count;
+    struct chains chains;
+    uint32_t free; /* the first of the freed entries, chained by `order_links` */
+    uint32_t used, flow_count;
     struct link *order_links, *silence_links, *aging_links;
     struct list order;           /* by when they came */
     struct list silence[STATES]; /* by when they were touched */

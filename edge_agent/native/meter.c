@@ -260,11 +260,11 @@ static void fill_batch(struct meter *meter, const uint8_t *block, const struct f
         struct packet *packet = &meter->batch[meter->batch_count];
         if (!packet_decode(&meter->decoder, block, &frames[(*done)++], packet)) continue;
         packet->hash = key_hash(meter->options.hash_seeds, &packet->key, 0);
-        __builtin_prefetch(&meter->buckets[packet->hash & meter->mask]);
+        __builtin_prefetch(&meter->chains.buckets[packet->hash & meter->chains.mask]);
         meter->batch_count++;
     }
     for (int i = 0; i < meter->batch_count; i++) {
-        const uint32_t first = meter->buckets[meter->batch[i].hash & meter->mask];
+        const uint32_t first = chains_first(&meter->chains, meter->batch[i].hash);
         fetch(&meter->flows[first], sizeof *meter->flows);
         fetch(&meter->counters[first], sizeof *meter->counters);
     }

@@ -2,6 +2,7 @@
 #include "table.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 void *table_memory(size_t entries, size_t entry_bytes)
@@ -17,4 +18,26 @@ void *table_memory(size_t entries, size_t entry_bytes)
     }
 #endif
     return memory;
+}
+
+bool chains_open(struct chains *chains, uint32_t entries)
+{
+    /* Half full at most. */
+    uint32_t buckets = 2;
+    while (buckets < 2 * entries) buckets *= 2;
+    chains->mask = buckets - 1;
+    chains->buckets = calloc(buckets, sizeof *chains->buckets);
+    chains->slots = calloc((size_t)entries + 1, sizeof *chains->slots);
+    return chains->buckets && chains->slots;
+}
+
+void chains_close(struct chains *chains)
+{
+    free(chains->buckets);
+    free(chains->slots);
+}
+
+void chains_clear(struct chains *chains)
+{
+    memset(chains->buckets, 0, ((size_t)chains->mask + 1) * sizeof *chains->buckets);
 }

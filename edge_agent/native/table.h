@@ -82,12 +82,52 @@ static inline void fetch(const void *at, size_t bytes)
  * order, and with small pages each visit would look up its page first. NULL: there is none. */
 void *table_memory(size_t entries, size_t entry_bytes);
 
-/* Buckets for `entries` at most: a power of two, twice as many. */
-static inline uint32_t bucket_mask(uint32_t entries)
+/* Chained buckets, in arrays of their own: looking for an entry touches none but that one. */
+struct slot {
+    uint32_t hash, chain; /* the next entry of the bucket, or 0 */
+};
+
+struct chains {
+    uint32_t *buckets;
+    struct slot *slots; /* of each entry */
+    uint32_t mask;
+};
+
+/* For entries 1 to `entries`; false without memory. */
+bool chains_open(struct chains *chains, uint32_t entries);
+void chains_close(struct chains *chains);
+void chains_clear(struct chains *chains);
+
+/* Goes on from an entry to one of this hash; 0 when there is none. */
+static inline uint32_t chains_from(const struct chains *chains, uint32_t entry, uint32_t hash)
 {
-    uint32_t buckets = 2;
-    while (buckets < 2 * entries) buckets *= 2;
-    return buckets - 1;
+    while (entry && chains->slots[entry].hash != hash) entry = chains->slots[entry].chain;
+    return entry;
+}
+
+static inline uint32_t chains_first(const struct chains *chains, uint32_t hash)
+{
+    return chains_from(chains, chains->buckets[hash & chains->mask], hash);
+}
+
+static inline uint32_t chains_next(const struct chains *chains, uint32_t entry)
+{
+    const struct slot slot = chains->slots[entry];
+    return chains_from(chains, slot.chain, slot.hash);
+}
+
+static inline void chains_insert(struct chains *chains, uint32_t entry, uint32_t hash)
+{
+    uint32_t *bucket = &chains->buckets[hash & chains->mask];
+    chains->slots[entry] = (struct slot){hash, *bucket};
+    *bucket = entry;
+}
+
+static inline void chains_remove(struct chains *chains, uint32_t entry)
+{
+    uint32_t *from = &chains->buckets[chains->slots[entry].hash & chains->mask];
+    while (*from != entry) from = &chains->slots[*from].chain;
+    *from = chains->slots[entry].chain;
 }
 
 #endif
