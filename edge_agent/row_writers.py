@@ -24,7 +24,7 @@ import numpy as np
 
 from edge_agent.contract.errors import OutputError
 from edge_agent.contract.features import CONTEXT
-from edge_agent.flow.rows import ROW, ROW_COLUMNS, FlowRows
+from edge_agent.flow.rows import IP_VERSION, ROW, ROW_COLUMNS, FlowRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from edge_agent.contract.profiles import Profile
 
     Column = list[str] | NDArray[np.int64] | NDArray[np.float64]
-
-IP_VERSION: Final = "IP Version"
-"""The last column, 4 or 6. No model was trained on flows over IPv6, so they must be told apart."""
 
 # Rows held and written at once. Of text, what stays in a processor's cache is fastest; a row group
 # of Parquet should have some ten MB.

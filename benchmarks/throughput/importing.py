@@ -1,4 +1,4 @@
-"""How long it takes until the compiled meter can be opened: imports, in interpreters of their own."""
+"""How long importing takes until the compiled meter can be opened, in interpreters of their own."""
 
 from __future__ import annotations
 

@@ -174,3 +174,6 @@ def _address_bytes(text: str) -> tuple[bytes, int]:
 
 ROW_COLUMNS = ("Src IP", "Src Port", "Dst IP", "Dst Port", "Protocol", "Start us")
 """Columns of an extracted CSV before the profile's own; a profile's `Dst Port` is not repeated."""
+
+IP_VERSION = "IP Version"
+"""The last column, 4 or 6: no public training data has flows over IPv6, so they are told apart."""

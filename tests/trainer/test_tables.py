@@ -13,7 +13,14 @@ from edge_agent.contract.features import FEATURE_SETS
 from edge_agent.contract.profiles import PROFILES
 from tests.trainer.flowfiles import Csv, cve, improved, labels_of
 from trainer.datasets.flows import NO_TIME
-from trainer.datasets.tables import EMPTY_ROW, NO_LABEL, REPEATED_HEADER, read_table, sniff
+from trainer.datasets.tables import (
+    EMPTY_ROW,
+    NO_LABEL,
+    OVER_IPV6,
+    REPEATED_HEADER,
+    read_table,
+    sniff,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,18 +96,11 @@ def test_improved_layout_with_times_and_connections(tmp_path: Path) -> None:
 def test_extracts_with_a_label_column(tmp_path: Path, profile: str) -> None:
     head = ["Src IP", "Src Port", "Dst IP", "Dst Port", "Protocol", "Start us"]
     features = [name for name in PROFILES[profile].columns if name not in head]
-    made = Csv([*head, *features, "Label"])
+    made = Csv([*head, *features, "IP Version", "Label"])
+    counted = ["1"] * len(features)
     made.rows = [
-        [
-            "10.0.0.1",
-            "1",
-            "10.0.0.2",
-            "80",
-            "6",
-            "1499342400000001",
-            *["1"] * len(features),
-            "BENIGN",
-        ]
+        ["10.0.0.1", "1", "10.0.0.2", "80", "6", "1499342400000001", *counted, "4", "BENIGN"],
+        ["fd00::1", "1", "fd00::2", "80", "6", "1499342400000002", *counted, "6", "BENIGN"],
     ]
     path = made.write(tmp_path / "a.csv")
     assert sniff(path).layout.name == f"extract of {profile}"
@@ -108,6 +108,7 @@ def test_extracts_with_a_label_column(tmp_path: Path, profile: str) -> None:
     table = read_table(path, names)
     assert table.profile == profile
     assert table.start_us.tolist() == [1499342400000001]
+    assert table.dropped[OVER_IPV6] == 1
 
 
 def test_gzip_and_cp1252(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.contract.errors import TableError
 from edge_agent.contract.profiles import PROFILES
-from edge_agent.flow.rows import ROW_COLUMNS
+from edge_agent.flow.rows import IP_VERSION, ROW_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _extract_layout(profile: str) -> Layout:
         name=f"extract of {profile}",
         profile=profile,
         required=PROFILES[profile].columns,
-        ignored=("IP Version", "score", "verdict"),
+        ignored=(IP_VERSION, "score", "verdict"),
         endpoints=tuple(endpoints),
         start=start,
     )

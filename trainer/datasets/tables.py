@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from edge_agent.contract.errors import TableError
+from edge_agent.flow.rows import IP_VERSION
 from trainer.datasets.csvfile import (
     find_line,
     header_cells,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 REPEATED_HEADER: Final = "repeated header line"
 EMPTY_ROW: Final = "empty row"
 NO_LABEL: Final = "no label"
+OVER_IPV6: Final = "over IPv6"
 
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S%.f"
 
@@ -46,8 +48,8 @@ def sniff(path: Path) -> Header:
 def read_table(path: Path, names: Sequence[str]) -> FlowTable:
     """Read one flow CSV.
 
-    Repeated header lines, empty rows and rows without a label are left out and counted; NaN and
-    infinities stay for `cleaning`.
+    Repeated header lines, empty rows, rows without a label and flows over IPv6 are left out and
+    counted; NaN and infinities stay for `cleaning`.
 
     Args:
         path: The file, gzipped or not.
@@ -68,13 +70,13 @@ def read_table(path: Path, names: Sequence[str]) -> FlowTable:
         )
     others = [
         name
-        for name in (LABEL, *header.layout.endpoints, header.layout.start)
+        for name in (LABEL, *header.layout.endpoints, header.layout.start, IP_VERSION)
         if name in header.position
     ]
     wanted = sorted({header.position[name] for name in (*names, *others)})
     frame = text_columns(data, header.width, wanted, path)
     rows = len(frame)
-    frame, dropped = _without_blanks(frame, header)
+    frame, dropped = _without_others(frame, header)
     raw = np.empty((len(frame), len(names)), dtype=np.float64)
     for index, name in enumerate(names):
         raw[:, index] = _numbers(frame, header, name, data, path)
@@ -94,14 +96,16 @@ def read_table(path: Path, names: Sequence[str]) -> FlowTable:
     )
 
 
-def _without_blanks(frame: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, Counter[str]]:
-    """Leave out lines that are no flows, counting why."""
+def _without_others(frame: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, Counter[str]]:
+    """Leave out lines that are no flows, or flows that no public data has, counting why."""
     label = pl.col(str(header.position[LABEL]))
+    marked = header.position.get(IP_VERSION)
     dropped: Counter[str] = Counter()
     for rule, keep in (
         (EMPTY_ROW, ~pl.all_horizontal(pl.all().is_null())),
         (REPEATED_HEADER, label.is_null() | (label != header.label)),
         (NO_LABEL, label.is_not_null()),
+        (OVER_IPV6, pl.lit(True) if marked is None else pl.col(str(marked)).ne_missing("6")),
     ):
         kept = frame.filter(keep)
         dropped[rule] = len(frame) - len(kept)
