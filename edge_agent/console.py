@@ -42,8 +42,7 @@ def run_command(name: str, debug: bool, work: Callable[[], None]) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error, but nothing more to say.
-        # Python would flush again at exit and complain, so standard output goes to /dev/null.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         sys.exit(0)
     except KeyboardInterrupt:
         print(f"{name}: interrupted.", file=sys.stderr)
@@ -53,6 +52,11 @@ def run_command(name: str, debug: bool, work: Callable[[], None]) -> None:
             raise
         print(f"{name}: error: out of memory; use fewer rows or a larger machine.", file=sys.stderr)
         sys.exit(1)
+
+
+def forget_output() -> None:
+    """Send standard output to nowhere: Python would flush it again at exit, and complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress_line(text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NoReturn, cast
 
 from edge_agent.capture.problems import STDIN
+from edge_agent.console import forget_output
 from edge_agent.contract.errors import CaptureError, OutputError
 from edge_agent.contract.files import atomic_output
 from edge_agent.extraction_jobs import FLOWS, Metering, metered_parts
@@ -160,6 +161,7 @@ def _destination(output: Path) -> Iterator[IO[bytes]]:
         # The reader has seen enough; `console.run_command` knows.
         raise
     except OSError as error:
+        forget_output()
         raise OutputError(
             f"standard output: cannot be written ({error.strerror or error}); check where it goes."
         ) from error
