@@ -14,6 +14,7 @@ import numpy as np
 from edge_agent.alerting.incidents import IncidentTable, Verdict
 from edge_agent.contract.frames import FrameBlock
 from edge_agent.flow.rows import FlowRows
+from edge_agent.flow.timeline import FAR_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +105,7 @@ class Agent:
         if now_us < self._now_us:
             # Time has begun anew: what is known belongs to another.
             self._judge()
-            self._send(self._incidents.close(self._now_us))
+            self._send(self._incidents.close(self._now_us, "the clock was set back"))
             self._incidents = self._incidents.afresh()
             self._next_tick_us = 0
         self._now_us = now_us
@@ -163,7 +164,12 @@ class Agent:
 
 def _parts(block: FrameBlock) -> Iterator[FrameBlock]:
     """A block cut where batches end, so that a long one delays no alert."""
-    slots = np.maximum.accumulate(block.frames["time_us"]) // _BATCH_WAIT_US
+    times_us = block.frames["time_us"].copy()
+    gaps_us = np.diff(times_us)
+    # A stray stamp, which the meter leaves out, must not make one part of all that follows.
+    strays = np.flatnonzero((gaps_us[:-1] > FAR_US) & (gaps_us[1:] < -FAR_US)) + 1
+    times_us[strays] = times_us[strays - 1]
+    slots = np.maximum.accumulate(times_us) // _BATCH_WAIT_US
     ends = [*(np.flatnonzero(np.diff(slots)) + 1).tolist(), len(slots)]
     start = 0
     for end in ends:

@@ -141,11 +141,19 @@ class IncidentTable:
         self._advance(now_us)
         return self._report()
 
-    def close(self, now_us: int) -> list[Alert]:
-        """End everything, whatever the message budget: the capture or the service ends."""
+    def close(self, now_us: int, ending: str = "the agent stopped") -> list[Alert]:
+        """End everything, whatever the message budget: the capture or the service ends.
+
+        Args:
+            now_us: The present, µs since 1970.
+            ending: Why, for the explanations.
+
+        Returns:
+            Messages to publish, in order.
+        """
         self._advance(now_us)
         for incident in list(self._open.values()):
-            self._finish(incident, "the agent stopped")
+            self._finish(incident, ending)
         while (oldest := self._pending.oldest()) is not None:
             self._take_pending(oldest[0], expired=True)
         alerts = []

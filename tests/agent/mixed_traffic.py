@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tests.packets import ETHERNET, Segment
+from tests.packets import ETHERNET, Segment, pcap
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START_US: Final = 1_700_000_000_000_000
 
@@ -50,3 +53,18 @@ def traffic() -> list[tuple[int, bytes]]:
 
 
 FRAMES: Final = traffic()
+
+
+def whole_capture(folder: Path) -> Path:
+    """All of it in one file."""
+    path = folder / "traffic.pcap"
+    path.write_bytes(pcap(FRAMES))
+    return path
+
+
+def rotated_captures(folder: Path) -> list[Path]:
+    """The same in three files."""
+    paths = [folder / f"rotated-{number}.pcap" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pcap(FRAMES[300 * number : 300 * (number + 1)]))
+    return paths

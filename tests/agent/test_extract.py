@@ -25,7 +25,7 @@ from edge_agent.flow.packets import PacketReader
 from edge_agent.flow.rows import ROW_COLUMNS, FlowRow
 from edge_agent.progress import Progress, Reached, progress_text
 from edge_agent.row_writers import Form, integral_columns, open_writer
-from tests.agent.mixed_traffic import FRAMES
+from tests.agent.mixed_traffic import FRAMES, rotated_captures, whole_capture
 from tests.packets import ETHERNET, pcap
 
 if TYPE_CHECKING:
@@ -51,18 +51,12 @@ FORMS = [
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
-    path = tmp_path / "traffic.pcap"
-    path.write_bytes(pcap(FRAMES))
-    return path
+    return whole_capture(tmp_path)
 
 
 @pytest.fixture
 def rotated(tmp_path: Path) -> list[Path]:
-    """The same traffic in three files."""
-    paths = [tmp_path / f"rotated-{number}.pcap" for number in range(3)]
-    for number, path in enumerate(paths):
-        path.write_bytes(pcap(FRAMES[300 * number : 300 * (number + 1)]))
-    return paths
+    return rotated_captures(tmp_path)
 
 
 def reference_rows(path: Path, profile: Profile) -> list[FlowRow]:

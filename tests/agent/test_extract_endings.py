@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.agent.mixed_traffic import FRAMES
+from tests.agent.mixed_traffic import FRAMES, rotated_captures, whole_capture
 from tests.packets import pcap
 
 if TYPE_CHECKING:
@@ -29,18 +29,12 @@ WITHOUT_ARROW = "import sys; sys.modules['pyarrow'] = None; from edge_agent.cli 
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
-    path = tmp_path / "traffic.pcap"
-    path.write_bytes(pcap(FRAMES))
-    return path
+    return whole_capture(tmp_path)
 
 
 @pytest.fixture
 def rotated(tmp_path: Path) -> list[Path]:
-    """The same traffic in three files."""
-    paths = [tmp_path / f"rotated-{number}.pcap" for number in range(3)]
-    for number, path in enumerate(paths):
-        path.write_bytes(pcap(FRAMES[300 * number : 300 * (number + 1)]))
-    return paths
+    return rotated_captures(tmp_path)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
