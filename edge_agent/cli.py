@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent import __version__
 from edge_agent.alerting.address import PASSWORD_VARIABLE, BrokerAddress, read_password
 from edge_agent.capture.problems import STDIN
 from edge_agent.console import end_progress, progress_line, run_command
 from edge_agent.contract.alerts import is_node_name
 from edge_agent.contract.profiles import PROFILES, Padding
-from edge_agent.detect.detector import Detector
 from edge_agent.detect.interpreter import RUNTIMES
-from edge_agent.detect.table import score_table
 from edge_agent.extraction import Extraction
 from edge_agent.extraction_jobs import Metering
 from edge_agent.flow.meter import Limits
 from edge_agent.metering import tell_if_slow
-from edge_agent.replaying import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +32,7 @@ _MAX_FLOWS = 2**28
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="edge-agent")
+@click.version_option(package_name="edge-ids", prog_name="edge-agent")
 @click.option("--debug", is_flag=True, help="Show tracebacks instead of one sentence.")
 @click.pass_context
 def main(context: click.Context, debug: bool) -> None:
@@ -160,6 +156,10 @@ def score(debug: bool, flows: Path, model: Path, output: Path, runtime: str, as_
     """
 
     def work() -> None:
+        # Imported where they are used, here and below: the commands start without each other.
+        from edge_agent.detect.detector import Detector  # noqa: PLC0415
+        from edge_agent.detect.table import score_table  # noqa: PLC0415
+
         detector = Detector.open(model, runtime)
         summary = score_table(
             flows, detector, output, lambda rows: progress_line(f"{flows}: {rows:,} rows")
@@ -221,6 +221,8 @@ def replay(
         )
 
     def work() -> None:
+        from edge_agent.replaying import Replay  # noqa: PLC0415
+
         address = None
         if broker is not None:
             address = BrokerAddress.parse(
