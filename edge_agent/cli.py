@@ -19,7 +19,7 @@ from edge_agent.contract.profiles import PROFILES, Padding
 from edge_agent.detect.interpreter import RUNTIMES
 from edge_agent.extraction import Extraction
 from edge_agent.extraction_jobs import Metering
-from edge_agent.flow.meter import Limits
+from edge_agent.flow.limits import Limits
 from edge_agent.metering import tell_if_slow
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from edge_agent.contract.errors import CaptureError, OutputError
 from edge_agent.contract.files import atomic_output
 from edge_agent.extraction_jobs import FLOWS, Metering, metered_parts
 from edge_agent.flow.meter import COUNTS
-from edge_agent.progress import Progress, Reached
+from edge_agent.progress import Progress
 from edge_agent.row_writers import Form, Joined, check_form, form_of, open_writer
 
 if TYPE_CHECKING:
@@ -69,11 +69,7 @@ class Extraction:
         capture = self.metering.open(self.captures)
         writer = open_writer(form, self.metering.profile, stream)
         progress = Progress(capture.size_bytes)
-
-        def reached() -> Reached:
-            return Reached(capture.bytes_read, capture.packets, writer.rows)
-
-        for rows in capture.batches(lambda: progress.show(reached)):
+        for rows in capture.batches(lambda: progress.show(lambda: capture.reached(writer.rows))):
             writer.add(rows)
         writer.finish()
         return {**capture.counts(), FLOWS: writer.rows}

@@ -16,13 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from edge_agent.contract.errors import EdgeIdsError
 from edge_agent.contract.profiles import PROFILES, Padding
-from edge_agent.flow.meter import Limits
+from edge_agent.flow.limits import Limits
 from edge_agent.metering import CaptureMeter
 from edge_agent.progress import Progress, Reached
 from edge_agent.row_writers import Form, open_writer
@@ -235,10 +235,7 @@ def _meter(number: int, path: Path, metering: Metering, form: Form, part: Path) 
     told_s = time.monotonic()
 
     def reached() -> dict[str, Any]:
-        return {
-            "number": number,
-            "reached": [capture.bytes_read, capture.packets, writer.rows],
-        }
+        return {"number": number, "reached": astuple(capture.reached(writer.rows))}
 
     def on_block() -> None:
         nonlocal told_s

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from edge_agent.capture.blocks import CaptureBlocks
-from edge_agent.capture.problems import STDIN
 from edge_agent.contract.errors import CaptureError
-from edge_agent.flow.meter import Limits, open_meter
+from edge_agent.flow.meter import open_meter
 from edge_agent.flow.packets import LINK_TYPES, PACKETS, Skip
 from edge_agent.native import library, why_missing
+from edge_agent.progress import Reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from edge_agent.contract.frames import FrameBlock
     from edge_agent.contract.profiles import Padding, Profile
-    from edge_agent.flow.rows import FlowRow, FlowRows
+    from edge_agent.flow.limits import Limits
+    from edge_agent.flow.rows import FlowRows
 
 
 class CaptureMeter:
@@ -44,11 +45,9 @@ class CaptureMeter:
         padding: Padding | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.paths = tuple(paths)
         self.profile = profile
         self.meter = open_meter(profile, limits, padding=padding)
         self._files = [CaptureBlocks(path, allow_cut=allow_cut) for path in paths]
-        self._reading = 0
 
     def blocks(self) -> Iterator[FrameBlock]:
         """Frames of all files, front to back. A block is valid until the next is asked for.
@@ -57,8 +56,7 @@ class CaptureMeter:
             CaptureError: A capture cannot be opened, is no capture, is cut, or has frames of
                 unsupported link types only.
         """
-        for number, file in enumerate(self._files):
-            self._reading = number
+        for file in self._files:
             frames, link_type, unread = 0, None, self._of_unknown_link_type()
             for block in file:
                 if link_type is None:
@@ -93,47 +91,22 @@ class CaptureMeter:
                 on_block()
         yield from self.meter.flush()
 
-    def rows(self) -> Iterator[FlowRow]:
-        """The same, one by one.
-
-        Raises:
-            CaptureError: As for `blocks`.
-        """
-        for batch in self.batches():
-            yield from batch
-
     def counts(self) -> dict[str, int]:
         """What was counted: packets first, then what is not 0."""
         counts = self.meter.counts()
         return {name: count for i, (name, count) in enumerate(counts.items()) if count or not i}
 
-    @property
-    def packets(self) -> int:
-        """Packets metered so far."""
-        return self.meter.counts()[PACKETS]
-
-    @property
-    def bytes_read(self) -> int:
-        """How much of the files, as they are stored, was read."""
-        return sum(file.bytes_read for file in self._files)
+    def reached(self, flows: int) -> Reached:
+        """How far it is; `flows` is how many rows were taken."""
+        bytes_read = sum(file.bytes_read for file in self._files)
+        return Reached(bytes_read, self.meter.counts()[PACKETS], flows)
 
     @property
     def size_bytes(self) -> int | None:
-        """Of how much; None where a file has no end that is known."""
+        """Of all files as they are stored; None where one has no end that is known."""
         sizes = [file.size_bytes for file in self._files]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
-
-    def progress(self) -> str:
-        """How far reading has come, for people."""
-        file = self._files[self._reading]
-        name = "standard input" if file.path == STDIN else str(file.path)
-        text = f"{name}: "
-        if len(self._files) > 1:
-            text = f"file {self._reading + 1} of {len(self._files)}, {text}"
-        if self.size_bytes:
-            text += f"{self.bytes_read / self.size_bytes:.0%} read, "
-        return text + f"{self.packets:,} packets"
 
 
 def tell_if_slow(command: str) -> None:
@@ -145,8 +118,3 @@ def tell_if_slow(command: str) -> None:
             " edge-ids again.",
             file=sys.stderr,
         )
-
-
-def meter_capture(path: Path, profile: Profile) -> Iterator[FlowRow]:
-    """Rows of a capture; see `CaptureMeter`."""
-    return CaptureMeter([path], profile).rows()

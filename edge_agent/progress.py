@@ -54,13 +54,13 @@ class Progress:
         self._begun_s = now_s()
         self._shown_s = self._begun_s
 
-    def show(self, reached: Callable[[], Reached]) -> None:
-        """Show how far it is; asks only when it is time for that."""
+    def show(self, reached: Callable[[], Reached], also: Callable[[], str] = str) -> None:
+        """Show how far it is, and `also` behind it; asks only when it is time for that."""
         now_s = self._now_s()
         if now_s - self._shown_s < _EVERY_S:
             return
         self._shown_s = now_s
-        text = progress_text(reached(), self._size_bytes, now_s - self._begun_s)
+        text = progress_text(reached(), self._size_bytes, now_s - self._begun_s) + also()
         # A line that wraps could not be overwritten.
         progress_line(text[: shutil.get_terminal_size().columns - 1])
 

@@ -12,9 +12,10 @@ from edge_agent.agent import Agent
 from edge_agent.alerting.incidents import IncidentLimits, IncidentTable
 from edge_agent.alerting.publisher import MqttPublisher
 from edge_agent.alerting.sinks import AlertSink, JsonLinesSink
-from edge_agent.console import end_progress, progress_line
+from edge_agent.console import end_progress
 from edge_agent.detect.detector import Detector
 from edge_agent.metering import CaptureMeter
+from edge_agent.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,11 +62,12 @@ class Replay:
         incidents = IncidentTable(IncidentLimits(), self.node, detector.bundle.name)
         with self._outlet(detector) as (sink, tell_active):
             agent = Agent(source.meter, detector, incidents, sink, tell_active)
+            progress = Progress(source.size_bytes)
             for block in source.blocks():
                 agent.take(block)
-                progress_line(
-                    f"{source.progress()}, {agent.tally.flows:,} flows,"
-                    f" {agent.tally.incidents:,} incidents"
+                progress.show(
+                    lambda: source.reached(agent.tally.flows),
+                    lambda: f", {agent.tally.incidents:,} incidents",
                 )
             agent.finish()
             end_progress()

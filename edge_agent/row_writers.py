@@ -23,7 +23,6 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.contract.errors import OutputError
-from edge_agent.contract.features import CONTEXT
 from edge_agent.flow.rows import IP_VERSION, ROW, ROW_COLUMNS, FlowRows
 
 if TYPE_CHECKING:
@@ -42,14 +41,6 @@ _TEXT_ROWS: Final = 16_384
 _GROUP_ROWS: Final = 65_536
 # A fifth of the time that gzip's default takes, for a sixth more bytes.
 _GZIP_LEVEL: Final = 1
-
-# Numbers of features (`features.py`) that are a mean, a deviation, a rate or a ratio.
-_FRACTIONAL: Final = frozenset(
-    {9, 10, 13, 14, 15, 16, 17, 18, 22, 23, 27, 28, 37, 38, 41, 42, 43, 53, 54, 55, 71, 72, 75, 76}
-)
-# Of the original tool the ratio, the bulks and the subflows are integers; of the corrected one not.
-_FRACTIONAL_CORRECTED: Final = _FRACTIONAL | {52, *range(57, 67)}
-
 
 # As the published files spell them. Less than all is nothing that a formula yields.
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity"}
@@ -74,18 +65,6 @@ def header(profile: Profile) -> list[str]:
     """Column names of an extracted table; what the row's own columns hold is not repeated."""
     own = (name for name in profile.columns if name not in ROW_COLUMNS)
     return [*ROW_COLUMNS, *own, IP_VERSION]
-
-
-def integral_columns(profile: Profile) -> frozenset[str]:
-    """Those of a profile's columns whose values are integers, whatever the packets."""
-    fractional = _FRACTIONAL if profile.name == "cic2017" else _FRACTIONAL_CORRECTED
-    # Of the context, numbers of flows decay, and shares are shares.
-    decaying = {feature.name for feature in CONTEXT if feature.unit in {"flows", "1"}}
-    return frozenset(
-        feature.name
-        for feature in profile.features
-        if feature.number not in fractional and feature.name not in decaying
-    )
 
 
 def installed(name: str) -> Any | None:
@@ -203,7 +182,7 @@ class _Buffer:
 
     def __init__(self, profile: Profile, rows: int) -> None:
         self._rows = rows
-        integral = integral_columns(profile)
+        integral = profile.integral_columns
         kept = [(i, name) for i, name in enumerate(profile.columns) if name not in ROW_COLUMNS]
         self._is_integral = [name in integral for _, name in kept]
         self._integral = [i for i, name in kept if name in integral]
@@ -314,7 +293,7 @@ class _ArrowWriter(RowWriter):
     def __init__(self, profile: Profile, stream: IO[bytes], *, packed: bool) -> None:
         super().__init__(profile, stream, _GROUP_ROWS)
         self._arrow = importlib.import_module("pyarrow")
-        integral = integral_columns(profile)
+        integral = profile.integral_columns
         texts, whole = ("Src IP", "Dst IP"), {*ROW_COLUMNS, IP_VERSION, *integral}
         arrow = self._arrow
         self._schema = arrow.schema(

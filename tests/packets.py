@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from _pytest.mark.structures import ParameterSet
-
 from edge_agent.native import library, why_missing
 
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "C": CWR}
 ETHERNET = bytes(12)
+
+needs_library = pytest.mark.skipif(library is None, reason=f"no compiled library: {why_missing}")
+
+
+both_forms = pytest.mark.parametrize(
+    "compiled", [pytest.param(True, marks=needs_library, id="compiled"), False]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,6 @@ class Segment:
     def frame(self) -> bytes:
         """The Ethernet frame with its padding."""
         return ETHERNET + b"\x08\x00" + self.ip() + bytes(self.padding)
-
-
-def needs_library(*values: object) -> ParameterSet:
-    """A case that is skipped where no C compiler was."""
-    missing = pytest.mark.skipif(library is None, reason=f"no compiled meter: {why_missing}")
-    return pytest.param(*values, marks=missing)
 
 
 def frame_block(frames: Iterable[tuple[int, bytes]], link_type: int = 1) -> FrameBlock:

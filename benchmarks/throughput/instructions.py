@@ -26,7 +26,7 @@ from edge_agent.console import progress_line
 from edge_agent.contract.errors import EdgeIdsError
 from edge_agent.contract.files import write_atomically
 from edge_agent.contract.profiles import PROFILES, Padding
-from edge_agent.flow.meter import Limits
+from edge_agent.flow.limits import Limits
 
 if TYPE_CHECKING:
     from edge_agent.contract.profiles import Profile

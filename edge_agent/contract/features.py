@@ -193,6 +193,26 @@ CONTEXT: Final[tuple[Feature, ...]] = _context()
 GATEWAY: Final[tuple[Feature, ...]] = (*IMPROVED, *CONTEXT)
 
 
+# Numbers of features that are a mean, a deviation, a rate or a ratio.
+_FRACTIONAL: Final = frozenset(
+    {9, 10, 13, 14, 15, 16, 17, 18, 22, 23, 27, 28, 37, 38, 41, 42, 43, 53, 54, 55, 71, 72, 75, 76}
+)
+# Of the original tool the ratio, the bulks and the subflows are integers; of the corrected one not.
+_FRACTIONAL_CORRECTED: Final = _FRACTIONAL | {52, *range(57, 67)}
+
+
+def integral_names(features: tuple[Feature, ...]) -> frozenset[str]:
+    """Those of a profile's columns whose values are integers, whatever the packets."""
+    fractional = _FRACTIONAL if features is CIC2017 else _FRACTIONAL_CORRECTED
+    # Of the context, numbers of flows decay, and shares are shares.
+    decaying = {feature.name for feature in CONTEXT if feature.unit in {"flows", "1"}}
+    return frozenset(
+        feature.name
+        for feature in features
+        if feature.number not in fractional and feature.name not in decaying
+    )
+
+
 def _named(features: tuple[Feature, ...], numbers: str) -> tuple[str, ...]:
     by_number = {feature.number: feature.name for feature in features}
     return tuple(by_number[int(number)] for number in numbers.split())

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.contract.features import CIC2017, FEATURE_SETS, GATEWAY, IMPROVED, Feature
+from edge_agent.contract.features import (
+    CIC2017,
+    FEATURE_SETS,
+    GATEWAY,
+    IMPROVED,
+    Feature,
+    integral_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,6 +75,11 @@ class Profile:
     def columns(self) -> tuple[str, ...]:
         """Published names, in file order."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def integral_columns(self) -> frozenset[str]:
+        """Columns whose values are integers, whatever the packets."""
+        return integral_names(self.features)
 
     def select(self, names: Iterable[str]) -> tuple[Feature, ...]:
         """Look features up by name.

@@ -22,10 +22,11 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from edge_agent.flow.limits import DEFAULT_MAX_KEYS
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-DEFAULT_MAX_KEYS: Final = 16_384
 
 _SHORT_US: Final = 10e6
 _LONG_US: Final = 60e6

@@ -6,10 +6,10 @@ behind the same face, some hundred times slower.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.flow.compiled import CompiledMeter
+from edge_agent.flow.limits import Limits
 from edge_agent.flow.packets import BEYOND_FRAME, OVER_IPV6, PACKETS, PacketReader, Skip
 from edge_agent.flow.rows import FlowRows
 from edge_agent.native import library
@@ -46,20 +46,6 @@ COUNTS: Final = (
     EVICTED_CONTEXT,
 )
 """What a meter counts beside flows; `enum count` in `native/packet.h`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a meter's memory, fixed when it is opened.
-
-    Attributes:
-        max_flows: Flows in the table; about 500 bytes each with the compiled meter.
-        max_context_keys: Neighbourhoods of each of the four kinds, `gateway` profile only; about
-            900 bytes for the four.
-    """
-
-    max_flows: int = 65_536
-    max_context_keys: int = 16_384
 
 
 class Meter(Protocol):

@@ -25,12 +25,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent.flow.columns import cic2017_columns, improved_columns
-from edge_agent.flow.context import DEFAULT_MAX_KEYS, ContextTable, Endpoints
+from edge_agent.flow.context import ContextTable, Endpoints
 from edge_agent.flow.counters import Counters
 from edge_agent.flow.entries import STATES, Flow, Key, directed_key, undirected_key
+from edge_agent.flow.limits import DEFAULT_MAX_FLOWS, DEFAULT_MAX_KEYS
 from edge_agent.flow.packets import ACK, FIN, SYN, TCP
 from edge_agent.flow.rows import FlowRow, address_text
 from edge_agent.flow.timeline import Timeline
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from edge_agent.contract.profiles import Profile
     from edge_agent.flow.packets import Packet
     from edge_agent.flow.timeline import Admitted
-
-DEFAULT_MAX_FLOWS: Final = 65_536
 
 
 class ReferenceMeter(ABC):

@@ -24,7 +24,7 @@ from edge_agent.flow import reference
 from edge_agent.flow.packets import PacketReader
 from edge_agent.flow.rows import ROW_COLUMNS, FlowRow
 from edge_agent.progress import Progress, Reached, progress_text
-from edge_agent.row_writers import Form, integral_columns, open_writer
+from edge_agent.row_writers import Form, open_writer
 from tests.agent.mixed_traffic import FRAMES, rotated_captures, whole_capture
 from tests.packets import ETHERNET, pcap
 
@@ -109,7 +109,7 @@ def test_a_csv_says_what_the_reference_meter_says(
     names, rows = table_of(output)
     expected = reference_rows(capture, profile)
     assert len(rows) == len(expected) > 50
-    integral = integral_columns(profile)
+    integral = profile.integral_columns
     for cells, row in zip(rows, expected, strict=True):
         found = dict(zip(names, cells, strict=True))
         assert found.pop("IP Version") == ("6" if ":" in row.source_address else "4")
@@ -148,7 +148,7 @@ def test_a_column_is_of_integers_where_its_formula_is(capture: Path, profile: Pr
         for index, name in enumerate(profile.columns)
         if all(isinstance(row.values[index], int) for row in rows)
     }
-    assert integral_columns(profile) == integral
+    assert profile.integral_columns == integral
 
 
 def test_gzip_is_the_same_text_and_the_same_bytes_again(capture: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_parquet_has_the_rows_of_the_csv_in_fixed_types(
         Extraction((capture,), tmp_path / f"flows.{ending}", Metering(profile)).run()
     frame = polars.read_parquet(tmp_path / "flows.parquet")
     names, rows = table_of(tmp_path / "flows.csv")
-    own = dict.fromkeys(set(profile.columns) - integral_columns(profile), polars.Float64)
+    own = dict.fromkeys(set(profile.columns) - profile.integral_columns, polars.Float64)
     texts = {"Src IP": polars.String, "Dst IP": polars.String}
     assert frame.schema == dict.fromkeys(names, polars.Int64) | texts | own
     for found, cells in zip(frame.rows(), rows, strict=True):

@@ -5,24 +5,17 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import strategies as st
 
 from edge_agent.capture.blocks import CaptureBlocks
 from edge_agent.capture.pcap import Frame, read_frames
 from edge_agent.contract.errors import CaptureError
-from edge_agent.native import library, why_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from edge_agent.contract.frames import FrameBlock
-
-needs_library = pytest.mark.skipif(library is None, reason=f"no compiled library: {why_missing}")
-both_forms = pytest.mark.parametrize(
-    "compiled", [pytest.param(True, marks=needs_library, id="compiled"), False]
-)
 
 Outcome = tuple[list[Frame], str]
 

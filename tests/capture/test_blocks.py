@@ -23,19 +23,17 @@ from edge_agent.contract.errors import CaptureError
 from edge_agent.contract.frames import FRAME
 from tests.capture.captures import (
     block,
-    both_forms,
     by_blocks,
     captures,
     enhanced,
     frames_in,
     garbled,
     interface,
-    needs_library,
     oracle,
     section,
 )
 from tests.capture.test_pcap import VARIANTS, WRONG
-from tests.packets import pcap
+from tests.packets import both_forms, needs_library, pcap
 
 FRAMES = [(1_700_000_000_000_000 + i, bytes([i % 256]) * (i % 90)) for i in range(3_000)]
 EXPECTED = [Frame(time_us, 1, data, len(data)) for time_us, data in FRAMES]

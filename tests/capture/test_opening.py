@@ -15,8 +15,8 @@ from edge_agent.capture.blocks import CaptureBlocks
 from edge_agent.capture.opening import opened
 from edge_agent.capture.pcap import Frame
 from edge_agent.contract.errors import CaptureError
-from tests.capture.captures import both_forms, by_blocks, oracle, zstd_frame
-from tests.packets import pcap
+from tests.capture.captures import by_blocks, oracle, zstd_frame
+from tests.packets import both_forms, pcap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

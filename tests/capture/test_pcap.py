@@ -19,7 +19,6 @@ from tests.capture.captures import (
     TSOFFSET,
     TSRESOL,
     block,
-    both_forms,
     by_blocks,
     enhanced,
     interface,
@@ -29,7 +28,7 @@ from tests.capture.captures import (
     section,
     simple,
 )
-from tests.packets import pcap
+from tests.packets import both_forms, pcap
 
 if TYPE_CHECKING:
     from pathlib import Path

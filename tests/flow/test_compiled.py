@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from edge_agent.capture.blocks import CaptureBlocks
 from edge_agent.contract.profiles import PROFILES, Padding
-from edge_agent.flow.meter import Limits, Meter, open_meter
-from edge_agent.native import library, why_missing
+from edge_agent.flow.limits import Limits
+from edge_agent.flow.meter import Meter, open_meter
 from tests.flow.test_parity import CAPTURES
 from tests.flow.traffic import Traffic
+from tests.packets import needs_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.contract.frames import FrameBlock
     from edge_agent.flow.rows import FlowRows
 
-pytestmark = pytest.mark.skipif(library is None, reason=f"no compiled meter: {why_missing}")
+pytestmark = needs_library
 
 
 def all_rows(meter: Meter, blocks: Iterable[FrameBlock]) -> list[FlowRows]:

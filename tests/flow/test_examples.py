@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.contract.profiles import PROFILES, Padding
 from edge_agent.flow.meter import open_meter
-from tests.packets import Segment, frame_block, needs_library
+from tests.packets import Segment, both_forms, frame_block
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def _number(value: float | str) -> float:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("compiled", [False, needs_library(True)])
+@both_forms
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", CASES)
 def test_worked_example(shared: Path, name: str, variant: str, compiled: bool) -> None:

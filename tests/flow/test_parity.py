@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.contract.profiles import PROFILES
-from edge_agent.metering import meter_capture
+from edge_agent.metering import CaptureMeter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,8 @@ def test_every_row_equals_the_original_tool(shared: Path, profile: str, name: st
     expected = _expected(folder / f"{name}.{profile}.csv", columns, profile)
 
     found: dict[Key, list[Row]] = defaultdict(list)
-    for row in meter_capture(folder / f"{name}.pcap", PROFILES[profile]):
+    capture = CaptureMeter([folder / f"{name}.pcap"], PROFILES[profile])
+    for row in itertools.chain.from_iterable(capture.batches()):
         if ":" in row.source_address:
             continue  # the public tools do not measure IPv6 (spec A.3)
         key = (

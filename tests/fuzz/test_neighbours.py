@@ -17,8 +17,8 @@ from edge_agent.contract.frames import FRAME, FrameBlock
 from edge_agent.contract.profiles import PROFILES, Padding
 from edge_agent.flow.meter import DISORDER, EVICTED, JUMPS, STRAYS, open_meter
 from edge_agent.flow.packets import PacketReader
-from edge_agent.native import library, why_missing
 from tests.flow.traffic import START_US, S, Traffic
+from tests.packets import both_forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,11 +31,7 @@ FRAMES: Final = 300
 PAUSES_S: Final = (1, 3, 5, 15, 60, 120)
 HOSTS: Final = 6
 
-needs_library = pytest.mark.skipif(library is None, reason=f"no compiled meter: {why_missing}")
 profiles = pytest.mark.parametrize("profile", PROFILES)
-engines = pytest.mark.parametrize(
-    "compiled", [pytest.param(True, marks=needs_library, id="compiled"), False]
-)
 scenes = given(seed=st.integers(0, 2**32), rate=st.sampled_from([0.2, 3.0, 100.0]))
 
 
@@ -151,7 +147,7 @@ def same(found: list[FlowRow], expected: list[FlowRow]) -> bool:
 
 
 @profiles
-@engines
+@both_forms
 @settings(max_examples=40)
 @scenes
 def test_a_damaged_packet_changes_no_row_of_others(
@@ -171,7 +167,7 @@ def test_a_damaged_packet_changes_no_row_of_others(
 
 
 @profiles
-@engines
+@both_forms
 @settings(max_examples=40)
 @scenes
 def test_a_stamp_that_is_years_off_changes_no_row_of_others(
