@@ -5,7 +5,9 @@ import click
 from benchmarks.accuracy import accuracy
 from benchmarks.demo.cli import demo
 from benchmarks.lab.cli import lab
+from benchmarks.large_table.cli import large_table
 from benchmarks.latency import latency
+from benchmarks.models.cli import compare
 from benchmarks.throughput.cli import meter, peers
 
 
@@ -15,8 +17,10 @@ def main() -> None:
 
 
 main.add_command(accuracy)
+main.add_command(compare)
 main.add_command(demo)
 main.add_command(lab)
+main.add_command(large_table)
 main.add_command(latency)
 main.add_command(meter)
 main.add_command(peers)

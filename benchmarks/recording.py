@@ -2,6 +2,7 @@
 
 A campaign counts as found when most of its flows are flagged: an operator sees an incident, not a
 flow. False alarms count per hour of recording, because that is how often somebody is disturbed.
+Its family is what most of its flagged flows are named, as an incident's is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from converters.gate import figures
+from edge_agent.alerting.tally import leading_family
 from edge_agent.console import end_progress, progress_line
 from trainer.datasets.captures import label_capture
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from benchmarks.subjects import Verdicts
     from edge_agent.contract.runs import Run
     from trainer.datasets.truth import Campaign, Truth
 
@@ -60,11 +63,12 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class CampaignResult:
-    """One campaign as a model saw it."""
+    """One campaign as a model saw it; `named` is its family, None where the model told none."""
 
     campaign: Campaign
     flows: int
     flagged: int
+    named: str | None = None
 
     @property
     def flagged_share(self) -> float:
@@ -82,6 +86,7 @@ class CampaignResult:
             "id": self.campaign.id,
             "label": self.campaign.label,
             "family": self.campaign.family,
+            "named": self.named,
             "flows": self.flows,
             "flagged": self.flagged,
             "flagged_share": self.flagged_share,
@@ -92,34 +97,87 @@ class CampaignResult:
 def by_campaign(
     order: Sequence[Campaign],
     campaigns: Sequence[Campaign | None],
-    attacks: NDArray[np.bool_],
+    verdicts: Verdicts,
 ) -> list[CampaignResult]:
     """Count flows and flagged flows of each campaign.
 
     Args:
         order: All campaigns of the recording; one without flows stays in the list.
         campaigns: The campaign of each flow; None is benign.
-        attacks: Verdict on each flow, shape (n_flows,).
+        verdicts: A model's on each flow.
     """
+    attacks = verdicts.attacks
     ids = [campaign.id if campaign else None for campaign in campaigns]
     flows = Counter(ids)
     flagged = Counter(name for name, attack in zip(ids, attacks.tolist(), strict=True) if attack)
+    votes: dict[str | None, Counter[str]] = {name: Counter() for name in flagged}
+    if verdicts.families is not None:
+        for name, attack, family in zip(ids, attacks.tolist(), verdicts.families, strict=True):
+            if attack:
+                votes[name][family] += 1
     return [
-        CampaignResult(campaign, flows[campaign.id], flagged[campaign.id]) for campaign in order
+        CampaignResult(
+            campaign,
+            flows[campaign.id],
+            flagged[campaign.id],
+            leading_family(votes[campaign.id]) if votes.get(campaign.id) else None,
+        )
+        for campaign in order
     ]
 
 
-def judge(recording: Recording, attacks: NDArray[np.bool_]) -> dict[str, Any]:
-    """Everything one model's verdicts on a recording amount to, for the report."""
-    result = figures(recording.label, attacks)
-    found = by_campaign(recording.truth.campaigns, recording.campaigns, attacks)
-    false_alarms = result.confusion["fp"]
+def naming(truth: Sequence[str], named: Sequence[str]) -> dict[str, Any]:
+    """How well families are named, for the report.
+
+    Args:
+        truth: What each thing is.
+        named: What it was called.
+    """
+    confusion: dict[str, Counter[str]] = {}
+    for is_a, called in zip(truth, named, strict=True):
+        confusion.setdefault(is_a, Counter())[called] += 1
+    right = sum(calls[is_a] for is_a, calls in confusion.items())
     return {
+        "named": len(truth),
+        "right": right,
+        "accuracy": right / len(truth) if truth else None,
+        "confusion": {is_a: dict(calls) for is_a, calls in sorted(confusion.items())},
+    }
+
+
+def judge(recording: Recording, verdicts: Verdicts) -> dict[str, Any]:
+    """Everything one model's verdicts on a recording amount to, for the report."""
+    attacks = verdicts.attacks
+    result = figures(recording.label, attacks)
+    found = by_campaign(recording.truth.campaigns, recording.campaigns, verdicts)
+    false_alarms = result.confusion["fp"]
+    families = {}
+    if verdicts.families is not None:
+        flows = [
+            (campaign.family, name)
+            for campaign, name, attack in zip(
+                recording.campaigns, verdicts.families, attacks, strict=True
+            )
+            if campaign and attack
+        ]
+        told = [(item.campaign.family, item.named) for item in found if item.named is not None]
+        families = {
+            "families": {
+                "flows": naming(*_columns(flows)),
+                "campaigns": naming(*_columns(told)),
+            }
+        }
+    return {
+        **families,
         **result.to_json(),
         "false_alarms_per_hour": false_alarms / recording.hours if recording.hours else None,
         "campaigns_found": sum(item.most_flagged for item in found),
         "campaigns": [item.to_json() for item in found],
     }
+
+
+def _columns(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def read_recording(capture: Path, truth_path: Path, run: Run) -> Recording:
@@ -135,11 +193,12 @@ def read_recording(capture: Path, truth_path: Path, run: Run) -> Recording:
         TableError: The truth file cannot be read or belongs to another capture, or the capture
             holds no flows.
     """
+    names = [feature.name for feature in run.features]
     labelled = label_capture(
         capture,
         truth_path,
         run.profile,
-        [feature.name for feature in run.features],
+        names,
         lambda flows: progress_line(f"{capture}: {flows:,} flows"),
     )
     end_progress()

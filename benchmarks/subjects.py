@@ -22,6 +22,7 @@ from edge_agent.contract.runs import Run
 from edge_agent.contract.scaling import recompute_rates
 from edge_agent.detect import interpreter
 from edge_agent.detect.detector import Detector
+from edge_agent.detect.judgement import Judgement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,14 +48,17 @@ class FullModel:
     Attributes:
         run: Where it comes from.
         threshold: Scores at or above it are attacks.
-        forward: Scaled rows, shape (n_flows, n_features), to scores, shape (n_flows, 1).
+        forward: Scaled rows, shape (n_flows, n_features), to outputs, shape (n_flows, 1) or
+            (n_flows, 1 + n_families).
         to_tensor: Puts scaled rows where `forward` takes them from without a copy.
+        families: What the outputs' columns behind the score are called.
     """
 
     run: Run
     threshold: float
     forward: Callable[[Any], Any]
     to_tensor: Callable[[NDArray[np.float32]], Any]
+    families: tuple[str, ...] = ()
 
     def model_input(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """What the model is given for raw features."""
@@ -62,14 +66,19 @@ class FullModel:
 
     def score(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Score flows as `Detector.score` does; NaN where a row is not finite."""
+        return self.judge(raw).scores
+
+    def judge(self, raw: NDArray[Any]) -> Judgement:
+        """Score flows and name families as `Detector.judge` does."""
         scaled = self.model_input(raw)
         parts = [
-            np.asarray(self.forward(self.to_tensor(scaled[start : start + _SCORED_AT_ONCE])))[:, 0]
+            np.asarray(self.forward(self.to_tensor(scaled[start : start + _SCORED_AT_ONCE])))
             for start in range(0, len(scaled), _SCORED_AT_ONCE)
         ]
-        scores = np.concatenate([np.empty(0, dtype=np.float32), *parts])
-        scores[~np.isfinite(self._with_rates(raw)).all(axis=1)] = np.nan
-        return scores
+        nothing = np.empty((0, 1 + len(self.families)), dtype=np.float32)
+        outputs = np.concatenate([nothing, *parts])
+        outputs[~np.isfinite(self._with_rates(raw)).all(axis=1)] = np.nan
+        return Judgement.of(outputs, self.families)
 
     def is_attack(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether scores reach the threshold; never for NaN."""
@@ -86,6 +95,19 @@ class Installed:
 
     detector: Detector
     model: interpreter.Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What one model says of flows.
+
+    Attributes:
+        attacks: Shape (n_flows,).
+        families: The family of each, should it be an attack; None where the model names none.
+    """
+
+    attacks: NDArray[np.bool_]
+    families: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +134,20 @@ class Subjects:
     full: FullModel | None
     left_out: dict[str, str]
 
-    def verdicts(self, raw: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
-        """Whether flows are attacks, shape (n_flows,), by every model there is, `FULL` first.
+    def verdicts(self, raw: NDArray[Any]) -> dict[str, Verdicts]:
+        """Whether flows are attacks, and of which family, by every model there is, `FULL` first.
 
         Args:
             raw: Raw features in model order, shape (n_flows, n_features).
         """
         judges: dict[str, FullModel | Detector] = {FULL: self.full} if self.full else {}
         judges |= {name: installed.detector for name, installed in self.installed.items()}
-        return {name: judge.is_attack(judge.score(raw)) for name, judge in judges.items()}
+        verdicts = {}
+        for name, judge in judges.items():
+            judged = judge.judge(raw)
+            families = judged.names() if judged.families else None
+            verdicts[name] = Verdicts(judge.is_attack(judged.scores), families)
+        return verdicts
 
     def facts(self) -> dict[str, Any]:
         """What was measured and on what, for the JSON."""
@@ -202,7 +229,8 @@ def load_full(run: Run, folder: Path, name: str, threads: int | None) -> FullMod
     trained = run.models[name]
     model = load_model(folder / trained.file)
     forward = tf.function(lambda rows: model(rows, training=False))
-    return FullModel(run, trained.threshold, forward, tf.constant)
+    families = run.families if model.output_shape[-1] > 1 else ()
+    return FullModel(run, trained.threshold, forward, tf.constant, families)
 
 
 def machine() -> dict[str, Any]:

@@ -31,6 +31,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: i
     )
 
 
+def markdown(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table: the first line of cells is the head."""
+    head, *rows = (f"| {' | '.join(cells)} |" for cells in lines)
+    return [head, "|" + "---|" * len(lines[0]), *rows]
+
+
 def percent(share: float | None) -> str:
     """A share of 1 in hundredths, two digits behind the point."""
     return NOTHING if share is None else f"{share:.2%}"

@@ -13,6 +13,7 @@ _LIMITS = """\
 - The figures hold for the test rows of this run. Numbers of a random split say little about a live
   network: flows of one attack lie on both sides of it. Splits by time or group say more.
 - It knows the attacks it was trained on; others it may miss. It judges flows, not payloads.
+- A family is a guess beside the verdict, never a part of it, and only as good as the labels.
 - It is bound to its flow profile: rows of another tool under the same column names are not its
   input.
 - Scores are ranks, not probabilities, unless the run says they were calibrated."""
@@ -29,6 +30,7 @@ Scores network flows from 0 ({bundle.classes[0]}) to 1 ({bundle.classes[-1]}).
 - Flow profile: `{bundle.profile.name}` ({bundle.profile.summary})
 - Columns: {len(bundle.features)}; scaler: `{bundle.scaler.kind}`
 - Threshold: {bundle.threshold:.6g} ({bundle.threshold_rule})
+- Attack families it names: {", ".join(bundle.families) or "none"}
 - Format: {form}, {len(bundle.flatbuffer):,} bytes
 - Fingerprint: `{bundle.fingerprint}`
 
@@ -40,7 +42,7 @@ Scores network flows from 0 ({bundle.classes[0]}) to 1 ({bundle.classes[-1]}).
 
 Conversion gate: {gate}. Same verdict in {comparison.label_agreement:.3%} of the rows; F1 drops by
 {comparison.f1_drop_points:.3f} points, {comparison.max_f1_drop_points:g} are allowed.
-
+{_family_agreement(comparison)}
 ## Data and training
 
 ```json
@@ -54,6 +56,17 @@ Conversion gate: {gate}. Same verdict in {comparison.label_agreement:.3%} of the
 ## Limits
 
 {_LIMITS}
+"""
+
+
+def _family_agreement(comparison: Comparison) -> str:
+    families = comparison.families
+    if families is None:
+        return ""
+    return f"""
+Families of the {families.rows:,} attacks that the full model flags: the same in
+{families.agreement:.3%}; named right {families.full_accuracy:.2%} by the full model,
+{families.converted_accuracy:.2%} by this file.
 """
 
 

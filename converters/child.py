@@ -51,15 +51,16 @@ class Product:
 
     Attributes:
         flatbuffer: The converted model.
-        test_scores: Scores of the full model for the run's test rows, shape (n_rows,).
-        train_scores: The same for training rows, as `contract.runs.spread` picks them.
+        test: Outputs of the full model for the run's test rows, shape (n_rows, 1) or, where the
+            model names the run's families, (n_rows, 1 + n_families); column 0 is the score.
+        train: The same for training rows, as `contract.runs.spread` picks them.
         facts: "latency_us" of the full model by batch, "parameters", "zero_share" of the
             converted model's weights.
     """
 
     flatbuffer: bytes
-    test_scores: NDArray[np.float32]
-    train_scores: NDArray[np.float32]
+    test: NDArray[np.float32]
+    train: NDArray[np.float32]
     facts: dict[str, Any]
 
 
@@ -88,11 +89,11 @@ def convert_in_child(order: Order) -> Product:
         run_worker(
             [sys.executable, "-m", "converters.worker", str(folder / "job.json")], job, order
         )
-        with np.load(folder / Job.SCORES, allow_pickle=False) as scores:
+        with np.load(folder / Job.OUTPUTS, allow_pickle=False) as outputs:
             return Product(
                 flatbuffer=(folder / Job.FLATBUFFER).read_bytes(),
-                test_scores=scores["test"],
-                train_scores=scores["train"],
+                test=outputs["test"],
+                train=outputs["train"],
                 facts=json.loads((folder / Job.FACTS).read_bytes()),
             )
 

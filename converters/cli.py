@@ -121,6 +121,11 @@ def summary(report: dict[str, Any]) -> str:
             ("recall", "recall"),
         )
     ]
+    if report["families"]:
+        lines.append(
+            f"{'family named right':<26}{full['family_accuracy']:>14.3%}"
+            f"{converted['family_accuracy']:>14.3%}"
+        )
     lines += [
         f"{f'µs per flow, batch {batch}':<26}{latency['full'][batch]['p50']:>14,.1f}"
         f"{timing['p50']:>14,.1f}"
@@ -131,5 +136,7 @@ def summary(report: dict[str, Any]) -> str:
         f"Same verdict in {gate['label_agreement']:.3%} of {full['rows']:,} rows; F1 drops by"
         f" {gate['f1_drop_points']:.3f} points, {gate['max_f1_drop_points']:g} are allowed."
     )
+    if report["families"]:
+        verdict += f" Same family in {gate['families']['agreement']:.3%} of the attacks flagged."
     lines += [f"{'bytes':<26}{size['keras']:>14,}{size['file']:>14,}", "", verdict]
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from converters.card import model_card
 from converters.child import Order, Product, convert_in_child
+from converters.families import Named
 from converters.formats import Format
 from converters.gate import Comparison, Scored, compare, repeats, transferred_threshold
 from converters.timing import BATCHES, latency_us
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 REPORT_NAME: Final = "conversion.json"
 _ORDER_SEED: Final = 0
+# A sigmoid and a softmax have 1/256 each. What joins them takes the range it saw, at most 0 to 1,
+# in 255 steps: of 256 scores two neighbours fall together. The tolerance is for the converter's
+# floats.
+_COARSEST_SHARE: Final = 1 / 255 * (1 + 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ def convert(
     test, train = load_rows(request.run, "test"), load_rows(request.run, "train")
     product = make(Order(request.run, name, request.form, request.prune_share, request.show_log))
     trained = run.models[name]
+    # A run knows families; whether this model of it names them, its output's width says.
+    families = run.families if product.test.shape[1] > 1 else ()
     bundle = Bundle(
         flatbuffer=product.flatbuffer,
         profile=run.profile,
@@ -88,6 +95,7 @@ def convert(
         scaler=run.scaler,
         threshold=trained.threshold,
         threshold_rule=trained.threshold_rule,
+        families=families,
         name=f"{name} {request.form.value}",
         provenance={
             **run.provenance,
@@ -95,26 +103,25 @@ def convert(
         },
     )
     model = load(bundle.flatbuffer)
-    _check_input(bundle, model, request)
+    _check_tensors(bundle, model, request)
     bundle = _with_threshold(bundle, model, product, train)
     detector = Detector(bundle, model)
+    outputs = detector.outputs(test.raw)
     comparison = compare(
         Scored(
-            full=product.test_scores,
+            full=product.test[:, 0],
             full_threshold=trained.threshold,
-            converted=detector.score(test.raw),
+            converted=outputs[:, 0],
             converted_threshold=bundle.threshold,
         ),
         test.label,
-        repeats(detector.score, test.raw, _ORDER_SEED),
+        repeats(detector.outputs, test.raw, _ORDER_SEED),
         request.max_f1_drop_points,
+        Named(families, product.test[:, 1:], outputs[:, 1:], test.family) if families else None,
     )
     bundle = dataclasses.replace(
         bundle,
-        metrics={
-            "full": comparison.full.to_json(),
-            "converted": comparison.converted.to_json(),
-        },
+        metrics=comparison.metrics(),
         gate=comparison.gate(),
         model_card=model_card(bundle, request.form.value, comparison),
     )
@@ -123,6 +130,7 @@ def convert(
         "format": request.form.value,
         "run": str(request.run),
         "output": str(request.output) if comparison.passed else None,
+        "families": list(families),
         **bundle.metrics,
         "gate": bundle.gate,
         "threshold": {"full": trained.threshold, "converted": bundle.threshold},
@@ -163,17 +171,26 @@ def chosen_model(run: Run, request: Request) -> str:
     )
 
 
-def _check_input(bundle: Bundle, model: interpreter.Predictor, request: Request) -> None:
-    """An int8 file must take a quantile scaler's bins as they are; anything else loses accuracy."""
-    if (
-        request.form is Format.INT8
-        and bundle.scaler.kind == "quantile"
-        and not takes_bins(model.input)
-    ):
+def _check_tensors(bundle: Bundle, model: interpreter.Predictor, request: Request) -> None:
+    """Refuse an int8 file that loses accuracy at its edges.
+
+    It must take a quantile scaler's bins as they are; and where score and family shares share one
+    table, its 256 codes must be for shares alone, or the score became coarser for their sake.
+    """
+    if request.form is not Format.INT8:
+        return
+    if bundle.scaler.kind == "quantile" and not takes_bins(model.input):
         raise ConversionError(
             f"{request.run}: the converter quantised the input at scale {model.input.scale:g} and"
             f" zero point {model.input.zero_point} instead of 1/255 and -128; report this with the"
             " TensorFlow version."
+        )
+    output = model.output
+    if bundle.families and (output.scale > _COARSEST_SHARE or output.zero_point != -128):
+        raise ConversionError(
+            f"{request.run}: the converter quantised the output at scale {output.scale:g} and zero"
+            f" point {output.zero_point} instead of 1/256 or 1/255 and -128; join a sigmoid and a"
+            " softmax, or report this with the TensorFlow version."
         )
 
 
@@ -181,8 +198,8 @@ def _with_threshold(
     bundle: Bundle, model: interpreter.Predictor, product: Product, train: Rows
 ) -> Bundle:
     """The bundle with the full model's threshold carried over to the converted one."""
-    scores = Detector(bundle, model).score(spread(train, len(product.train_scores)).raw)
-    threshold = transferred_threshold(product.train_scores, bundle.threshold, scores)
+    scores = Detector(bundle, model).score(spread(train, len(product.train)).raw)
+    threshold = transferred_threshold(product.train[:, 0], bundle.threshold, scores)
     if threshold == bundle.threshold:
         return bundle
     rule = (
@@ -216,8 +233,10 @@ def _write(
     write_atomically(request.output.parent / REPORT_NAME, document)
     if not comparison.passed:
         remedy = "prune less" if request.prune_share else "convert with --float32"
+        if comparison.f1_drop_points > comparison.max_f1_drop_points:
+            remedy += ", or allow more with --max-f1-drop"
         raise GateRefused(
             f"{request.run}: the {request.form.value} file of {report['model']} is refused, because"
             f" {'; '.join(comparison.reasons)}; see {request.output.parent / REPORT_NAME}, and"
-            f" {remedy}, or allow more with --max-f1-drop."
+            f" {remedy}."
         )

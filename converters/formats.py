@@ -25,7 +25,7 @@ class Job:
         run: The run folder.
         model: Name of one of its models.
         form: The format to convert it to.
-        folder: An empty folder for `FLATBUFFER`, `SCORES`, `FACTS`, or `FAILURE` alone.
+        folder: An empty folder for `FLATBUFFER`, `OUTPUTS`, `FACTS`, or `FAILURE` alone.
         threshold_rows: How many training rows are scored to carry the threshold over.
         prune_share: Share of each kernel's weights to set to zero first; 0 prunes nothing.
     """
@@ -38,7 +38,8 @@ class Job:
     prune_share: float = 0.0
 
     FLATBUFFER = "model.tflite"
-    SCORES = "scores.npz"
+    # Arrays `test` and `train`, outputs of the full model, shape (n_rows, 1 or 1 + n_families).
+    OUTPUTS = "outputs.npz"
     FACTS = "facts.json"
     FAILURE = "failure.txt"
 

@@ -7,10 +7,12 @@ that are spoiled on purpose.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from converters.families import FamilyComparison, Named, compare_families
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +64,7 @@ class Comparison:
         order_difference: Largest difference between scores in order and in another order.
         max_f1_drop_points: What was allowed.
         reasons: Why it is refused, one sentence each; empty when it passes.
+        families: The same for the attack families; None where the model names none.
     """
 
     full: Figures
@@ -75,6 +78,7 @@ class Comparison:
     order_difference: float
     max_f1_drop_points: float
     reasons: tuple[str, ...]
+    families: FamilyComparison | None = None
 
     @property
     def passed(self) -> bool:
@@ -83,9 +87,19 @@ class Comparison:
 
     def gate(self) -> dict[str, Any]:
         """Verdict and differences, for the model file and `conversion.json`."""
-        facts = asdict(self)
-        del facts["full"], facts["converted"]
+        facts = asdict(replace(self, families=None))
+        del facts["full"], facts["converted"], facts["families"]
+        if self.families:
+            facts["families"] = self.families.to_json()
         return {"passed": self.passed, **facts, "reasons": list(self.reasons)}
+
+    def metrics(self) -> dict[str, Any]:
+        """Figures of both models, for the model file and `conversion.json`."""
+        figures = {"full": self.full.to_json(), "converted": self.converted.to_json()}
+        if self.families:
+            figures["full"]["family_accuracy"] = self.families.full_accuracy
+            figures["converted"]["family_accuracy"] = self.families.converted_accuracy
+        return figures
 
 
 def figures(labels: NDArray[np.uint8], attacks: NDArray[np.bool_]) -> Figures:
@@ -127,7 +141,13 @@ class Repeats:
 def repeats(
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]], raw: NDArray[np.float32], seed: int
 ) -> Repeats:
-    """Score rows, shape (n_rows, n_features), in one go, one by one, and in another order."""
+    """Score rows, shape (n_rows, n_features), in one go, one by one, and in another order.
+
+    Args:
+        score: Gives scores, shape (n_rows,), or all outputs, shape (n_rows, n_outputs).
+        raw: The rows.
+        seed: Of the other order.
+    """
     order = np.random.default_rng(seed).permutation(len(raw))
     together = score(raw)
     shuffled = score(raw[order])
@@ -143,6 +163,7 @@ def compare(
     labels: NDArray[np.uint8],
     repeated: Repeats,
     max_f1_drop_points: float = DEFAULT_MAX_F1_DROP_POINTS,
+    named: Named | None = None,
 ) -> Comparison:
     """Judge a conversion.
 
@@ -151,6 +172,7 @@ def compare(
         labels: 1 = attack, shape (n_rows,).
         repeated: From `repeats`.
         max_f1_drop_points: Points of F1 (hundredths) that the conversion may cost.
+        named: Families of both models; None where they name none.
     """
     full_attacks = scored.full >= np.float32(scored.full_threshold)
     converted_attacks = scored.converted >= np.float32(scored.converted_threshold)
@@ -177,6 +199,8 @@ def compare(
         reasons.append(
             f"a flow's score differs by {repeated.order_difference:.3f} after other flows"
         )
+    families = compare_families(named, full_attacks & (labels == 1)) if named else None
+    reasons += families.reasons if families else ()
     return Comparison(
         full=full,
         converted=converted,
@@ -189,6 +213,7 @@ def compare(
         order_difference=repeated.order_difference,
         max_f1_drop_points=max_f1_drop_points,
         reasons=tuple(reasons),
+        families=families,
     )
 
 

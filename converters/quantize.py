@@ -6,6 +6,11 @@ matrix arithmetic: no state, a dynamic batch, the fastest int8. So the model is 
 configuration with every recurrent layer unrolled, takes over the weights, and that twin is
 converted. Nothing here knows an architecture.
 
+The output is one table: the score and, for a model that names attack families, the share of each,
+joined by a Concatenate layer. A concatenation has one scale for all it joins. Numbers of a sigmoid
+and of a softmax are quantised alike, at scale 1/256 and zero point -128; joined they get 1/256, or
+1/255 where the calibration rows reach from 0 to 1: next to nothing is lost.
+
 The input is quantised at scale 1/255 and zero point -128, so that the bins of a quantile scaler are
 int8 codes as they are (`contract.scaling`). The converter takes the range it saw, hence the
 calibration rows must reach from 0 to 1 exactly; see `converters.calibration`.
@@ -21,7 +26,7 @@ from converters.formats import Format, first_line
 from edge_agent.contract.errors import ConversionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,10 +39,8 @@ def unrolled_twin(model: Any) -> Any:
     """The same model with every recurrent layer unrolled, sharing no weights with the original.
 
     Raises:
-        ConversionError: The model is not one input of n numbers and one score per row, or holds
-            code of its own.
+        ConversionError: The model holds code of its own.
     """
-    _check_shape(model)
     try:
         twin = type(model).from_config(_unrolled(model.get_config()))
     except (ValueError, TypeError) as error:
@@ -55,12 +58,13 @@ def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> byte
     """Convert a Keras model.
 
     Args:
-        model: Input (n_features,) in [0, 1], output (1,), any layers TFLite knows.
+        model: Input (n_features,) in [0, 1], output (1,) or (1 + n_families,), any layers TFLite
+            knows; see `check_shape`.
         form: How to store it.
         scaled: Calibration rows after scaling, shape (n_rows, n_features); used for int8.
 
     Raises:
-        ConversionError: The model's shape or one of its layers does not fit.
+        ConversionError: One of the model's layers does not fit.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(unrolled_twin(model))
     if form is not Format.FLOAT32:
@@ -86,20 +90,36 @@ def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> byte
             f"TensorFlow cannot convert the model to {form.value} ({first_line(error)}); use layers"
             " that TFLite has built in."
         ) from error
+    return stripped(flatbuffer)
+
+
+def stripped(flatbuffer: bytes) -> bytes:
+    """The flatbuffer without what no interpreter needs, which computes the same."""
     return flatbuffer
 
 
-def _check_shape(model: Any) -> None:
+def check_shape(model: Any, families: Sequence[str] = ()) -> None:
+    """Refuse a model that is not rows of numbers in, one table out.
+
+    Args:
+        model: A Keras model.
+        families: Those of its run: behind the score it may have a column for each of them, or none.
+
+    Raises:
+        ConversionError: Its shape is another.
+    """
     inputs, outputs = model.input_shape, model.output_shape
     if not (isinstance(inputs, tuple) and len(inputs) == 2 and inputs[0] is None):
         raise ConversionError(
             f"the model takes an input of shape {inputs}, not rows of n features; train it with"
             " edge-train."
         )
-    if not (isinstance(outputs, tuple) and outputs == (None, 1)):
+    if outputs not in ((None, 1), (None, 1 + len(families))):
+        wanted = "one score a row"
+        if families:
+            wanted += f", alone or with the shares of the run's {len(families)} attack families"
         raise ConversionError(
-            f"the model gives an output of shape {outputs}, not one score a row; train it with"
-            " edge-train."
+            f"the model gives an output of shape {outputs}, not {wanted}; train it with edge-train."
         )
 
 

@@ -41,24 +41,25 @@ def _convert(job: Job) -> None:
     # Imported late, so that a job that cannot be read fails before TensorFlow takes its seconds.
     from converters._tensorflow import tf  # noqa: PLC0415
     from converters.prune import pruned_copy, zero_share  # noqa: PLC0415
-    from converters.quantize import to_flatbuffer  # noqa: PLC0415
+    from converters.quantize import check_shape, to_flatbuffer  # noqa: PLC0415
 
     run = Run.open(job.run)
     model = load_model(job.run / run.models[job.model].file)
     calibration, train, test = (
         load_rows(job.run, part) for part in ("calibration", "train", "test")
     )
+    check_shape(model, run.families)
     converted = model
     if job.prune_share:
-        converted = pruned_copy(model, job.prune_share, _scaled(run, train), train.label)
+        converted = pruned_copy(model, job.prune_share, _scaled(run, train), train)
     flatbuffer = to_flatbuffer(converted, job.form, _scaled(run, calibration))
     (job.folder / Job.FLATBUFFER).write_bytes(flatbuffer)
     forward = tf.function(lambda rows: model(rows, training=False))
     scaled = _scaled(run, test)
     np.savez(
-        job.folder / Job.SCORES,
-        test=_scores(forward, scaled),
-        train=_scores(forward, _scaled(run, spread(train, job.threshold_rows))),
+        job.folder / Job.OUTPUTS,
+        test=_outputs(forward, scaled),
+        train=_outputs(forward, _scaled(run, spread(train, job.threshold_rows))),
     )
     facts = {
         "latency_us": {
@@ -96,13 +97,13 @@ def _scaled(run: Run, rows: Rows) -> NDArray[np.float32]:
     return run.scaler.transform(recompute_rates(rows.raw, names))
 
 
-def _scores(forward: Any, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores of the full model, shape (n_rows,)."""
-    parts = [
-        np.asarray(forward(scaled[start : start + _PREDICT_ROWS]))[:, 0]
-        for start in range(0, len(scaled), _PREDICT_ROWS)
-    ]
-    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+def _outputs(forward: Any, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs of the full model, shape (n_rows, 1 or 1 + n_families)."""
+    # At least one call: where there are no rows, it tells the width.
+    starts = range(0, max(len(scaled), 1), _PREDICT_ROWS)
+    return np.concatenate(
+        [np.asarray(forward(scaled[start : start + _PREDICT_ROWS])) for start in starts]
+    )
 
 
 def _call(forward: Any, rows: Any) -> Any:

@@ -131,7 +131,10 @@ class Agent:
             return
         rows = FlowRows.join(self._rows)
         self._rows, self._row_count = [], 0
-        scores = self._detector.score(self._detector.from_profile_rows(rows.values))
+        judged = self._detector.judge(
+            self._detector.from_profile_rows(rows.values, rows.about["protocol"])
+        )
+        scores = judged.scores
         flagged = self._detector.is_attack(scores)
         verdicts = [
             Verdict(
@@ -142,9 +145,12 @@ class Agent:
                 destination_port=row.destination_port,
                 protocol=row.protocol,
                 score=float(score),
+                family=family,
                 answered=row.values[self._backward_column] > 0,
             )
-            for row, score in zip(rows.only(flagged), scores[flagged], strict=True)
+            for row, score, family in zip(
+                rows.only(flagged), scores[flagged], judged.names(flagged), strict=True
+            )
         ]
         self.tally.flows += len(rows)
         self.tally.flagged += len(verdicts)

@@ -148,7 +148,9 @@ _RUNTIME = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_obj
 def score(debug: bool, flows: Path, model: Path, output: Path, runtime: str, as_json: bool) -> None:
-    """Score the rows of a FLOWS CSV of the model's profile; adds columns score and verdict.
+    """Score the rows of a FLOWS CSV of the model's profile.
+
+    Adds columns score and verdict, and family where the model names attack families.
 
     \b
     Example:

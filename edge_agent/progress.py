@@ -71,15 +71,20 @@ def progress_text(reached: Reached, size_bytes: int | None, elapsed_s: float) ->
     if not size_bytes:
         return text
     # A file that grows while it is read has more than it had.
-    share = min(reached.bytes_read / size_bytes, 1.0)
-    bar = "#" * round(share * _BAR_WIDTH)
-    text = f"[{bar:.<{_BAR_WIDTH}}] {share:4.0%}  {text}"
+    return bar(min(reached.bytes_read / size_bytes, 1.0), elapsed_s, text)
+
+
+def bar(share: float, elapsed_s: float, text: str) -> str:
+    """A bar of what is done, the text, and the time left once that can be told."""
+    filled = "#" * round(share * _BAR_WIDTH)
+    line = f"[{filled:.<{_BAR_WIDTH}}] {share:4.0%}  {text}"
     if share and elapsed_s >= _TELLING_S:
-        text += f", {_duration(elapsed_s * (1 - share) / share)} left"
-    return text
+        line += f", {duration(elapsed_s * (1 - share) / share)} left"
+    return line
 
 
-def _duration(time_s: float) -> str:
+def duration(time_s: float) -> str:
+    """Seconds as people say them."""
     minutes, seconds = divmod(round(time_s), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -52,3 +52,13 @@ class SeveralValues(click.Command):
             for flag in parameter.opts
         }
         return super().parse_args(ctx, spread(args, flags))
+
+
+class Distinct:
+    """A callback for options that take several values: each counts once, in the order given."""
+
+    def __call__(
+        self, _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """See the class."""
+        return tuple(dict.fromkeys(values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,23 +13,29 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trainer.evaluate import Confusion
     from trainer.models.base import History
 
 _SIZE_INCHES: Final = (6.4, 4.0)
 _DPI: Final = 120
-# Two tellable colours, also without colour vision (Okabe and Ito).
-_TRAIN_COLOUR: Final = "#0072B2"
-_VALIDATION_COLOUR: Final = "#D55E00"
+# Tellable also without colour vision: the palette of Okabe and Ito, less the yellow, which is too
+# pale on white.
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES: Final = ("-", "--", ":", "-.")
+_TRAIN_COLOUR: Final = COLOURS[0]
+_VALIDATION_COLOUR: Final = COLOURS[1]
 
 
-def _canvas() -> tuple[Figure, Any]:
+def canvas(size_inches: tuple[float, float] = _SIZE_INCHES) -> Figure:
+    """An empty figure."""
     # Without pyplot: no global state, no window system, nothing to close.
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=size_inches, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """The figure as a file; equal figures give equal bytes."""
     buffer = io.BytesIO()
     # Without the date and version that matplotlib would write: equal runs give equal files.
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -42,12 +49,12 @@ def curves(histories: Mapping[str, History], what: str) -> bytes:
         histories: Model → curves; models without epochs are left out.
         what: "loss" or "accuracy".
     """
-    figure, axes = _canvas()
-    styles = ("-", "--", ":", "-.")
+    figure = canvas()
+    axes: Any = figure.add_subplot()
     shown = {name: history for name, history in histories.items() if history.loss}
-    # The classes are weighted in the loss that is learned from, not in the one that is watched.
-    weighted = " (classes weighted)" if what == "loss" else ""
-    for (name, history), style in zip(shown.items(), styles * len(shown), strict=False):
+    # What is learned from may weigh classes or hard rows; what is watched never does.
+    weighted = " (as weighted)" if what == "loss" else ""
+    for (name, history), style in zip(shown.items(), cycle(STYLES), strict=False):
         epochs = np.arange(1, len(history.loss) + 1)
         train, validation = getattr(history, what), getattr(history, f"validation_{what}")
         axes.plot(epochs, train, style, color=_TRAIN_COLOUR, label=f"{name}, training{weighted}")
@@ -68,18 +75,19 @@ def curves(histories: Mapping[str, History], what: str) -> bytes:
         axes.legend()
     else:
         axes.text(0.5, 0.5, "no model of this run learns in epochs", ha="center", va="center")
-    return _png(figure)
+    return to_png(figure)
 
 
-def confusion(name: str, counts: Mapping[str, int]) -> bytes:
+def confusion(name: str, counts: Confusion) -> bytes:
     """A confusion matrix with counts and shares of the true class.
 
     Args:
         name: The model, for the title.
-        counts: "tn", "fp", "fn", "tp".
+        counts: Of the rows, by truth and verdict.
     """
-    figure, axes = _canvas()
-    table = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]], dtype=float)
+    figure = canvas()
+    axes: Any = figure.add_subplot()
+    table = np.array([[counts.tn, counts.fp], [counts.fn, counts.tp]], dtype=float)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(2):
@@ -87,7 +95,7 @@ def confusion(name: str, counts: Mapping[str, int]) -> bytes:
             axes.text(
                 column,
                 row,
-                f"{int(table[row, column]):,}\n{shares[row, column]:.2%}",
+                f"{int(table[row, column]):,}\n{100 * shares[row, column]:.2f} %",
                 ha="center",
                 va="center",
                 # White on dark cells.
@@ -99,4 +107,4 @@ def confusion(name: str, counts: Mapping[str, int]) -> bytes:
     axes.set_ylabel("truth")
     axes.set_title(f"{name}: test rows")
     figure.colorbar(image, ax=axes, label="share of the true class")
-    return _png(figure)
+    return to_png(figure)

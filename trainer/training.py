@@ -2,320 +2,282 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import time
-from collections import Counter
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent import __version__
 from edge_agent.contract.bundle import ModelFeature
-from edge_agent.contract.features import FEATURE_SETS
-from edge_agent.contract.files import write_atomically
 from edge_agent.contract.profiles import PROFILES
 from edge_agent.contract.runs import Rows, Run, TrainedModel, save_rows
-from edge_agent.contract.scaling import Scaler
-from trainer import plots
-from trainer.datasets.cleaning import clean
-from trainer.datasets.labels import BENIGN
-from trainer.datasets.sources import Source, feature_set, find_files, plan, read
-from trainer.datasets.splits import PART_NAMES, Split, split, stratified_sample
-from trainer.evaluate import THRESHOLD_RULE, best_threshold, evaluate
-from trainer.folder import check_free, whole_folder
-from trainer.models.base import FitSettings, History, Part
-from trainer.models.registry import MODELS
-from trainer.report import page
+from trainer.datasets.captures import Talk as ReadingTalk
+from trainer.datasets.sources import read
+from trainer.datasets.splits import Split, split, stratified_sample
+from trainer.distribution import agree, is_chief
+from trainer.evaluate import Truth
+from trainer.experiment import Fitting, Places, fit_all
+from trainer.facts import data_facts, packages, provenance, table_facts, told_options
+from trainer.folder import Workplace, whole_folder
+from trainer.interruption import Interruption
+from trainer.judging import Judged
+from trainer.parts import Deal, deal, rows_of
+from trainer.reporting import save_report
+from trainer.searching import tuned
+from trainer.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from trainer.datasets.flows import FlowTable
-    from trainer.models.base import Classifier
+    from trainer.experiment import Talk
+    from trainer.task import Task
 
 CALIBRATION_ROWS: Final = 1000
-_PACKAGES: Final = ("edge-ids", "tensorflow", "tf-keras", "scikit-learn", "lightgbm", "numpy")
+# Enough to fine-tune a pruned model and to carry a threshold over. All of 2.8 million rows would
+# make every run folder 300 MB.
+KEPT_TRAINING_ROWS: Final = 200_000
+_CROSS: Final = "cross"
+# Of the plan: a worker may keep its copy of the data elsewhere.
+_PATHS: Final = frozenset({"data", "labels", "test_data", "test_labels", "files"})
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked for; see `edge-train --help`."""
-
-    data: tuple[str, ...]
-    output: Path
-    labels: tuple[Path, ...] = ()
-    profile: str | None = None
-    features: str | None = None
-    models: tuple[str, ...] = ("cnn-lstm",)
-    size: str = "edge"
-    scaler: str = "quantile"
-    split: str = "random"
-    attempted: str = "drop"
-    epochs: int = 15
-    batch_size: int = 256
-    seed: int = 0
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """How the run tells what it does.
-
-    Attributes:
-        step: Called with a line for every step.
-        epoch: Called with model, epoch, epochs, validation loss and validation F1.
-    """
-
-    step: Callable[[str], None]
-    epoch: Callable[[str, int, int, float, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A part with the labels its figures are broken down by."""
-
-    part: Part
-    label: NDArray[np.str_]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Options that were held against the data.
-
-    Attributes:
-        options: As the user gave them.
-        sources: The files, all of one layout.
-        profile, features: Names of the flow profile and of the feature set.
-    """
-
-    options: Options
-    sources: tuple[Source, ...]
-    profile: str
-    features: str
-
-
-def prepare(options: Options) -> Task:
-    """Find out what the data are, from their first lines.
-
-    Raises:
-        TableError: The data do not fit together.
-        OutputError: The output is not free.
-        ValueError: The feature set is of another profile.
-    """
-    check_free(options.output, force=options.force)
-    sources = plan(find_files(options.data), options.labels, options.profile)
-    profile = sources[0].layout.profile
-    return Task(options, tuple(sources), profile, feature_set(profile, options.features))
-
-
-def train(task: Task, talk: Talk) -> dict[str, Any]:
+def train(task: Task, talk: Talk) -> dict[str, Any] | None:
     """Train and write the run folder.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds; "interrupted" is true where the user stopped it early, and the
+        run then holds what was fitted so far. None for a worker that is not the chief, which
+        helps and writes nothing.
 
     Raises:
         InputError: The data cannot be used.
         OutputError: The run folder cannot be written.
+        KeyboardInterrupt: The user stopped it before anything was learned.
     """
+    with _place(task) as place:
+        splits = _splits(task, talk)
+        tests = _tests(task, talk)
+        agree(_fingerprint(task, splits))
+        place.work.mkdir(exist_ok=True)
+        interruption = Interruption()
+        run = _Running(task, talk, place, interruption)
+        with interruption.listening(talk.step):
+            metrics = run.main(splits.pop(task.options.splits[0]), tests)
+            run.others(splits, metrics)
+        metrics["interrupted"] = interruption()
+        if is_chief():
+            save_report(place.folder, metrics, run.judged, run.rows)
+    return metrics if is_chief() else None
+
+
+@contextlib.contextmanager
+def _place(task: Task) -> Iterator[Workplace]:
+    if is_chief():
+        options = task.options
+        with whole_folder(
+            options.output, force=options.force, resume=options.resume, plan=task.plan()
+        ) as place:
+            yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="edge-train-") as name:
+        yield Workplace(Path(name), resumed=False)
+
+
+def _fingerprint(task: Task, splits: dict[str, Split]) -> str:
+    """What all workers must have alike."""
+    facts = [
+        [name, [file.sha256 for file in dealt.table.files], len(dealt.table)]
+        for name, dealt in splits.items()
+    ]
+    settings = {name: value for name, value in task.plan().items() if name not in _PATHS}
+    return json.dumps([facts, settings], sort_keys=True, default=str)
+
+
+def _splits(task: Task, talk: Talk) -> dict[str, Split]:
+    """Every split asked for: what cannot be dealt is told before hours go into what can."""
     options = task.options
-    names = FEATURE_SETS[task.features][1]
-    table = clean(read(task.sources, names, talk.step), options.attempted)
-    dealt = split(table, options.split, options.seed)
-    facts = _data_facts(dealt, task.features)
-    talk.step(
-        f"{facts['rows']:,} of {facts['rows_read']:,} rows kept; "
-        + ", ".join(f"{name} {part['rows']:,}" for name, part in facts["parts"].items())
-    )
-    raw = dealt.table.raw.astype(np.float32)
-    scaler = Scaler.fit(options.scaler, raw[dealt.part == 0])
-    parts = _parts(dealt, raw, scaler)
-    with whole_folder(options.output, force=options.force) as folder:
-        entries, trained, histories = _fit_all(folder, options, parts, talk, table.families)
-        metrics = {
-            "models": entries,
-            "data": facts,
+    table = read(task.sources, task.names, task.cleaning, _reading(talk))
+    splits = {
+        name: split(table, name, options.seed, options.group_by)
+        for name in dict.fromkeys(options.splits)
+    }
+    main = splits[options.splits[0]]
+    rows_read = sum(file.rows for file in table.files)
+    parts = data_facts(main, task.features)["parts"].items()
+    counts = ", ".join(f"{name} {part['rows']:,}" for name, part in parts)
+    talk.step(f"{len(main.table):,} of {rows_read:,} rows kept; {counts}")
+    return splits
+
+
+def _reading(talk: Talk) -> ReadingTalk:
+    return ReadingTalk(progress=talk.reading, tell=talk.step)
+
+
+def _tests(task: Task, talk: Talk) -> FlowTable | None:
+    if not task.test_sources:
+        return None
+    table = read(task.test_sources, task.names, task.cleaning, _reading(talk))
+    talk.step(f"{len(table):,} rows of other data to measure on")
+    return table
+
+
+class _Running:
+    """A run under way.
+
+    Args:
+        task: What to do.
+        talk: How to tell.
+        place: Where it is made.
+        interruption: Whether the user asked to stop.
+
+    Attributes:
+        judged: The models of the main experiment.
+        rows: Its rows.
+    """
+
+    def __init__(
+        self, task: Task, talk: Talk, place: Workplace, interruption: Interruption
+    ) -> None:
+        options = task.options
+        self._task, self._talk, self._place = task, talk, place
+        self._stopping = interruption
+        self._fitting = Fitting(
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            loss=options.loss,
+            stopping=interruption,
+            talk=talk,
+        )
+        self.judged: list[Judged] = []
+        self.rows: Deal
+
+    def main(self, dealt: Split, tests: FlowTable | None) -> dict[str, Any]:
+        """Fit what is kept, measure it, and write all but the report.
+
+        Returns:
+            `metrics.json`, but for other splits.
+        """
+        task, options = self._task, self._task.options
+        rows = self.rows = self._deal(dealt)
+        searched = None
+        if task.space is not None:
+            self._fitting, searched = tuned(
+                task.choices[0], task.space, rows, self._fitting, self._place.work
+            )
+        others = {} if tests is None else {_CROSS: rows_of(tests, rows)}
+        fitted = fit_all(
+            rows,
+            task.choices,
+            self._fitting,
+            Places(self._place.work / options.splits[0], self._place.folder / "models"),
+            {name: labelled.part for name, labelled in others.items()},
+        )
+        if not fitted and self._stopping():
+            raise KeyboardInterrupt
+        self.judged = [Judged.of(model, rows, options.max_far) for model in fitted]
+        traffic = Traffic(flows_per_hour=options.flows_per_hour)
+        metrics: dict[str, Any] = {
+            "models": {item.name: item.entry(rows, options.seed, traffic) for item in self.judged},
+            "data": data_facts(dealt, task.features),
+            "split": options.splits[0],
             "seed": options.seed,
-            "split": options.split,
             "scaler": options.scaler,
             "attempted": options.attempted,
+            "loss": options.loss,
+            "traffic": asdict(traffic),
+            "options": told_options(options),
+            "packages": packages(),
         }
-        _save_parts(folder, parts, options.seed)
-        _save_report(folder, metrics, histories)
+        if searched:
+            metrics["search"] = searched
+        if tests is not None:
+            truth = Truth(others[_CROSS].part.target, tests.label, tests.labels, tests.families)
+            metrics["cross"] = {
+                "data": table_facts(tests),
+                "models": {
+                    item.name: item.summary(_CROSS, truth, options.seed) for item in self.judged
+                },
+            }
+        self._save(metrics)
+        if options.ablation and task.leaky:
+            self._talk.step(f"without {', '.join(task.leaky)}:")
+            metrics["ablation"] = {
+                "left_out": list(task.leaky),
+                "models": self._measured(rows.without(task.leaky), "ablation"),
+            }
+        return metrics
+
+    def others(self, splits: dict[str, Split], metrics: dict[str, Any]) -> None:
+        """Measure the models on other splits of the same rows."""
+        for name, dealt in splits.items():
+            if self._stopping():
+                return
+            self._talk.step(f"split {name}:")
+            metrics.setdefault("splits", {})[name] = {
+                "models": self._measured(self._deal(dealt), name),
+                "data": data_facts(dealt, self._task.features),
+            }
+
+    def _deal(self, dealt: Split) -> Deal:
+        options = self._task.options
+        return deal(dealt.table, dealt.part, options.scaler, families=options.families)
+
+    def _measured(self, rows: Deal, name: str) -> dict[str, Any]:
+        """Fit models that are not kept: their figures."""
+        options = self._task.options
+        places = Places(self._place.work / name)
+        fitted = fit_all(rows, self._task.choices, self._fitting, places)
+        test = rows.parts["test"]
+        truth = Truth(test.part.target, test.label, rows.labels, rows.label_families)
+        return {
+            model.choice.name: Judged.of(model, rows, options.max_far).summary(
+                "test", truth, options.seed
+            )
+            for model in fitted
+        }
+
+    def _save(self, metrics: dict[str, Any]) -> None:
+        """Write rows and `run.json`: what edge-convert takes."""
+        task, rows, folder = self._task, self.rows, self._place.folder
         profile = PROFILES[task.profile]
+        _save_rows(folder, rows, task.options.seed)
         Run(
             profile=profile,
             feature_set=task.features,
             features=tuple(
-                ModelFeature(feature.name, feature.unit) for feature in profile.select(names)
+                ModelFeature(feature.name, feature.unit) for feature in profile.select(task.names)
             ),
-            scaler=scaler,
-            models=trained,
-            provenance=_provenance(options, facts),
+            scaler=rows.scaler,
+            families=rows.families,
+            models={
+                item.name: TrainedModel(
+                    file=f"models/{item.fitted.file}",
+                    size=item.fitted.choice.size,
+                    convertible=item.fitted.choice.kind.convertible,
+                    threshold=item.threshold.value,
+                    threshold_rule=item.threshold.rule,
+                )
+                for item in self.judged
+            },
+            provenance=provenance(task.options, metrics["data"]),
         ).save(folder)
-    return metrics
 
 
-def _fit_all(
-    folder: Path,
-    options: Options,
-    parts: Mapping[str, Labelled],
-    talk: Talk,
-    families: dict[str, str],
-) -> tuple[dict[str, Any], dict[str, TrainedModel], dict[str, History]]:
-    """Fit and save every model: entries of `metrics.json` and of `run.json`, and the curves."""
-    entries: dict[str, Any] = {}
-    trained: dict[str, TrainedModel] = {}
-    histories: dict[str, History] = {}
-    (folder / "models").mkdir()
-    for name in options.models:
-        model, entry, histories[name] = _fit(name, options, parts, talk, families)
-        path = model.save(folder / "models" / name)
-        entries[name] = entry | {"saved": path is not None}
-        trained[name] = TrainedModel(
-            file=str(path.relative_to(folder)) if path else "",
-            size=entry["size"],
-            convertible=MODELS[name].convertible,
-            threshold=entry["threshold"],
-            threshold_rule=entry["threshold_rule"],
-        )
-    return entries, trained, histories
-
-
-def _parts(dealt: Split, raw: NDArray[np.float32], scaler: Scaler) -> dict[str, Labelled]:
-    target = (dealt.table.label != BENIGN).astype(np.uint8)
-    scaled = scaler.transform(raw)
-    parts = {}
-    for number, name in enumerate(PART_NAMES):
-        chosen = dealt.part == number
-        part = Part(raw=raw[chosen], scaled=scaled[chosen], target=target[chosen])
-        parts[name] = Labelled(part, dealt.table.label[chosen])
-    return parts
-
-
-def _fit(
-    name: str,
-    options: Options,
-    parts: Mapping[str, Labelled],
-    talk: Talk,
-    families: dict[str, str],
-) -> tuple[Classifier, dict[str, Any], History]:
-    """Fit one model; its entry in `metrics.json`."""
-    kind = MODELS[name]
-    size = options.size if options.size in kind.sizes else ""
-    model = kind.make(
-        FitSettings(
-            size=size,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            report=lambda *facts: talk.epoch(name, *facts),
-        )
-    )
-    talk.step(f"{name}: training on {len(parts['train'].label):,} rows")
-    begin = time.monotonic()
-    history = model.fit(parts["train"].part, parts["validation"].part)
-    training_s = time.monotonic() - begin
-    validation = parts["validation"].part
-    threshold = best_threshold(model.scores(validation), validation.target).value
-    entry: dict[str, Any] = {"size": size}
-    for part_name in ("test", "validation"):
-        labelled = parts[part_name]
-        entry[part_name] = evaluate(
-            model.scores(labelled.part), labelled.label, labelled.part.target, threshold, families
-        )
-    entry |= {
-        "threshold": threshold,
-        "threshold_rule": THRESHOLD_RULE,
-        "parameters": model.parameters,
-        "training_s": round(training_s, 1),
-        "history": asdict(history),
-    }
-    talk.step(f"{name}: test F1 {entry['test']['f1']:.4f} after {training_s:.0f} s")
-    return model, entry, history
-
-
-def _save_parts(folder: Path, parts: Mapping[str, Labelled], seed: int) -> None:
-    train = parts["train"]
-    sample = stratified_sample(train.label, CALIBRATION_ROWS, np.random.default_rng(seed))
-    for name in ("train", "test"):
-        save_rows(folder, name, Rows(parts[name].part.raw, parts[name].part.target))
-    save_rows(folder, "calibration", Rows(train.part.raw[sample], train.part.target[sample]))
-
-
-def _save_report(folder: Path, metrics: dict[str, Any], histories: Mapping[str, History]) -> None:
-    images = {what: plots.curves(histories, what) for what in ("accuracy", "loss")}
-    for name, entry in metrics["models"].items():
-        images[f"confusion-{name}"] = plots.confusion(name, entry["test"]["confusion"])
-    for name, png in images.items():
-        write_atomically(folder / "plots" / f"{name}.png", png)
-    write_atomically(folder / "report.html", page(metrics, images).encode())
-    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
-
-
-def _data_facts(dealt: Split, features: str) -> dict[str, Any]:
-    """The `data` of `metrics.json`."""
-    table = dealt.table
-    return {
-        "layout": table.layout,
-        "profile": table.profile,
-        "feature_set": features,
-        "files": [
-            # The file travels to gateways inside the model: the digest says which data it was, and
-            # two names are enough for people; where a workstation keeps it is nobody's business.
-            {"path": "/".join(file.path.parts[-2:]), "sha256": file.sha256, "rows": file.rows}
-            for file in table.files
-        ],
-        "rows_read": sum(file.rows for file in table.files),
-        "rows": len(table),
-        "dropped": dict(table.dropped),
-        "duplicates": dealt.duplicates,
-        "ambiguous_vectors": dealt.ambiguous,
-        "labels": _counts(table.label),
-        "families": _family_counts(table),
-        "parts": {
-            name: {
-                "rows": int((dealt.part == number).sum()),
-                "labels": _counts(table.label[dealt.part == number]),
-            }
-            for number, name in enumerate(PART_NAMES)
-        },
-    }
-
-
-def _counts(label: NDArray[np.str_]) -> dict[str, int]:
-    names, counts = np.unique(label, return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
-
-
-def _family_counts(table: FlowTable) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for label, rows in _counts(table.label).items():
-        counts[table.families[label]] += rows
-    return dict(counts)
-
-
-def _provenance(options: Options, facts: dict[str, Any]) -> dict[str, Any]:
-    settings = asdict(replace(options, labels=()))
-    return {
-        "command": "edge-train",
-        "version": __version__,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "options": {
-            name: value
-            for name, value in settings.items()
-            if name not in ("data", "labels", "output", "force")
-        },
-        "data": {
-            key: facts[key] for key in ("layout", "files", "rows_read", "rows", "dropped", "labels")
-        },
-        "split": options.split,
-        "seed": options.seed,
-        "packages": {name: version(name) for name in _PACKAGES},
-    }
+def _save_rows(folder: Path, rows: Deal, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for name, part, at_most in (
+        ("train", "train", KEPT_TRAINING_ROWS),
+        ("test", "test", None),
+        ("calibration", "train", CALIBRATION_ROWS),
+    ):
+        labelled = rows.parts[part]
+        chosen: Any = slice(None)
+        if at_most is not None:
+            chosen = stratified_sample(labelled.label, at_most, rng)
+        own = labelled.part
+        save_rows(folder, name, Rows(own.raw[chosen], own.target[chosen], own.family[chosen]))

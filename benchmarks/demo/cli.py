@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from benchmarks.tables import NOTHING
 from edge_agent.console import run_command
 from edge_agent.contract.alerts import format_time
 from edge_agent.contract.errors import EdgeIdsError
@@ -101,6 +102,8 @@ def _demo(train_on: str, detect_in: str, epochs: int, seed: int, folder: Path) -
         "campaigns": {d.campaign.id: d.delay_s for d in outcome.detections},
         "detected": outcome.detected,
         "false_alerts_per_hour": outcome.false_alerts_per_hour,
+        "families": {d.campaign.id: d.named for d in outcome.detections},
+        "named_right": outcome.named_right,
         "replay": summary,
     }
     (folder / "outcome.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -174,10 +177,13 @@ def alert_line(alert: Alert) -> str:
 
 def report(outcome: Outcome, conversion: dict[str, Any], train_on: str, detect_in: str) -> str:
     """The closing table."""
-    lines = [f"{'campaign':28}{'family':12}first alert after"]
+    families = bool(conversion.get("families"))
+    title = f"{'named':14}" if families else ""
+    lines = [f"{'campaign':28}{'family':14}{title}first alert after"]
     for detection in outcome.detections:
         delay = "not detected" if detection.delay_s is None else f"{detection.delay_s:.1f} s"
-        lines.append(f"{detection.campaign.label:28}{detection.campaign.family:12}{delay}")
+        named = f"{detection.named or NOTHING:14}" if families else ""
+        lines.append(f"{detection.campaign.label:28}{detection.campaign.family:14}{named}{delay}")
     full, converted = conversion["full"], conversion["converted"]
     latency = conversion["latency_us_per_flow"]
     lines += [
@@ -185,6 +191,11 @@ def report(outcome: Outcome, conversion: dict[str, Any], train_on: str, detect_i
         (
             f"campaigns detected             {outcome.detected} of {len(outcome.detections)}"
             f" (trained on {train_on}, detected in {detect_in})"
+        ),
+        *(
+            [f"families named right           {outcome.named_right} of {outcome.detected}"]
+            if families
+            else []
         ),
         (
             f"false alerts per hour          {outcome.false_alerts_per_hour:.1f}"

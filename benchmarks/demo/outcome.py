@@ -13,17 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_agent.contract.alerts import Alert
-    from trainer.datasets.truth import Campaign, Span, Truth
+    from trainer.datasets.endpoints import Span
+    from trainer.datasets.truth import Campaign, Truth
 
 _TAIL_US = round(TAIL_S * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One campaign and the first alert about it; None: there was none."""
+    """One campaign and what was told of it.
+
+    Attributes:
+        campaign: The campaign.
+        first_alert_us: When the first alert about it came; None: there was none.
+        named: The family in the last message of the incident that told first; None likewise.
+    """
 
     campaign: Campaign
     first_alert_us: int | None
+    named: str | None = None
 
     @property
     def delay_s(self) -> float | None:
@@ -53,6 +61,11 @@ class Outcome:
         return sum(detection.first_alert_us is not None for detection in self.detections)
 
     @property
+    def named_right(self) -> int:
+        """Campaigns told of under their own family."""
+        return sum(detection.named == detection.campaign.family for detection in self.detections)
+
+    @property
     def false_alerts_per_hour(self) -> float:
         """Incidents without a campaign, per hour of benign traffic."""
         return len(self.false_incidents) / self.hours
@@ -78,8 +91,15 @@ def judge(alerts: Iterable[Alert], truth: Truth) -> Outcome:
     alerts = list(alerts)
     detections = []
     for campaign in sorted(truth.campaigns, key=lambda campaign: campaign.start_us):
-        times = [alert.time_us for alert in alerts if explains(campaign, alert)]
-        detections.append(Detection(campaign, min(times, default=None)))
+        about = sorted(
+            (alert for alert in alerts if explains(campaign, alert)), key=lambda one: one.time_us
+        )
+        if not about:
+            detections.append(Detection(campaign, None))
+            continue
+        first = about[0]
+        last = [alert for alert in about if alert.id == first.id][-1]
+        detections.append(Detection(campaign, first.time_us, last.family))
     incidents = dict.fromkeys(alert.id for alert in alerts)
     explained = {
         alert.id

@@ -92,7 +92,7 @@ class Window:
 
 
 class Pending:
-    """Flagged flows of a source and family that are not an incident yet."""
+    """Flagged flows of a source that are not an incident yet."""
 
     __slots__ = ("bucket", "current", "previous")
 

@@ -25,8 +25,8 @@ _NEWS_FACTOR: Final = 10
 # Each update comes after this many times the wait for the one before.
 _UPDATE_BACKOFF: Final = 3
 
-Key = tuple[str, str, str]
-"""Shape ("source", "distributed", "overflow"), the address it is about, family."""
+Key = tuple[str, str]
+"""Shape ("source", "distributed", "overflow") and the address it is about."""
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class Incident:
             port_count=len(tally.ports),
             at_least=tally.at_least,
             protocol=tally.protocol,
-            family=self.key[2],
+            family=tally.family,
             severity=self.severity,
             score=tally.top_score,
             mean_score=tally.mean_score,

@@ -1,17 +1,23 @@
 """Flagged flows → incidents: a few messages about an attack, never one per flow.
 
-Grouping by source, victim and family, in three shapes:
+Grouping by source and victim, in three shapes:
 
-    source       one source and family. Its victims are counted inside: with one victim it is
-                 exactly the group (source, victim, family); a scanner of many hosts stays one
-                 incident instead of becoming hundreds.
-    distributed  one victim and family, once `distributed_sources` sources were flagged against it
-                 within the window, on whatever ports. Then no address is responsible (a flood
-                 invents them): the source is "many". It takes in what its sources had pending;
-                 incidents of a single source against this victim alone end by its name.
+    source       one source. Its victims are counted inside: with one victim it is exactly the group
+                 (source, victim); a scanner of many hosts stays one incident instead of becoming
+                 hundreds.
+    distributed  one victim, once `distributed_sources` sources were flagged against it within the
+                 window, on whatever ports. Then no address is responsible (a flood invents them):
+                 the source is "many". It takes in what its sources had pending; incidents of a
+                 single source against this victim alone end by its name.
     overflow     what finds no other place: sources with evidence while the table is full, and
                  pending sources pushed out by newer ones while their flows still count. So a
                  flood of small incidents can neither grow the table nor hide another attack.
+
+The family is no part of the group but a verdict on it: what most of its flows look like
+(`Tally.family`). A model names families flow by flow and wavers between kindred ones, such as `dos`
+and `ddos`, so grouping by family would tell one attack several times over, or spread its flows so
+thin that none of the groups is evidence. What it costs: a source that changes its attack within
+`quiet_s` stays one incident, under the family that most of its flows have.
 
 Life: `new` when the evidence suffices (`IncidentLimits`), `update` with growing distance, or at
 once when the flows grew tenfold or the severity rose, `end` when the evidence that would open the
@@ -207,8 +213,8 @@ class IncidentTable:
 
     def _place(self, verdict: Verdict) -> None:
         """Count a flow in the one place where it belongs."""
-        source_key = ("source", verdict.source, verdict.family)
-        victim_key = ("distributed", verdict.destination, verdict.family)
+        source_key = ("source", verdict.source)
+        victim_key = ("distributed", verdict.destination)
         distributed = self._open.get(victim_key)
         watch = distributed.watch if distributed else self._watch(victim_key)
         if watch is not None:
@@ -298,13 +304,12 @@ class IncidentTable:
 
     def _collapse(self, victim_key: Key, watch: VictimWatch) -> Incident | None:
         """Make one distributed incident of all that its sources did against the victim."""
-        _, victim, family = victim_key
+        _, victim = victim_key
         parts: list[Tally] = []
         superseded = []
         for incident in list(self._open.values()):
-            shape, _, of_family = incident.key
-            lone = shape == "source" and incident.tally.targets.first(2) == (victim,)
-            if not lone or of_family != family:
+            shape, _ = incident.key
+            if shape != "source" or incident.tally.targets.first(2) != (victim,):
                 continue
             if incident.announced:
                 superseded.append(incident)
@@ -313,7 +318,7 @@ class IncidentTable:
                 del self._open[incident.key]
                 parts.append(incident.tally)
         for source in watch.sources:
-            key = ("source", source, family)
+            key = ("source", source)
             pending = self._pending.peek(key)
             if pending is not None and pending.only_targets(victim):
                 parts.extend(self._take_pending(key))
@@ -328,7 +333,7 @@ class IncidentTable:
         return distributed
 
     def _overflow(self, parts: tuple[Tally, ...]) -> None:
-        key: Key = ("overflow", "", "unknown")
+        key: Key = ("overflow", "")
         incident = self._open.get(key)
         waiting = next((one for one in self._ending if one.key == key), None)
         if incident is None and waiting is not None:

@@ -9,16 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.contract.alerts import MAX_EXPLANATION, protocol_name
+from edge_agent.contract.alerts import (
+    FAMILIES,
+    MAX_EXPLANATION,
+    UNKNOWN_FAMILY,
+    protocol_name,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # Beyond so many ports a bitmap of 8 KB is smaller than a set.
 _SPARSE_PORTS: Final = 128
 _BITMAP_BYTES: Final = 65_536 // 8
 # Protocols whose flows have ports.
 _WITH_PORTS: Final = frozenset({6, 17})
+
+# How an explanation speaks of what it does not know for certain.
+_LOOKS: Final = {
+    "scan": "a scan",
+    "dos": "denial of service",
+    "ddos": "distributed denial of service",
+    "bruteforce": "password guessing",
+    "web": "an attack on a web application",
+    "botnet": "a botnet at work",
+    "infiltration": "an infiltration",
+    "exploit": "the use of a vulnerability",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +151,7 @@ class Tally:
     __slots__ = (
         "answer_known",
         "answered",
+        "families",
         "first_seen_us",
         "flows",
         "last_seen_us",
@@ -153,6 +171,8 @@ class Tally:
         self.score_sum = 0.0
         self.answered = 0
         self.answer_known = 0
+        # At most one entry for each of FAMILIES.
+        self.families: dict[str, int] = {}
         self.protocols: set[str] = set()
         self.sources = AddressSet(max_sources)
         self.targets = AddressSet(max_targets)
@@ -175,6 +195,7 @@ class Tally:
         if verdict.answered is not None:
             self.answer_known += 1
             self.answered += verdict.answered
+        self.families[verdict.family] = self.families.get(verdict.family, 0) + 1
         self.protocols.add(protocol_name(verdict.protocol))
         self.sources.add(verdict.source)
         self.targets.add(verdict.destination)
@@ -191,6 +212,8 @@ class Tally:
         self.score_sum += other.score_sum
         self.answered += other.answered
         self.answer_known += other.answer_known
+        for family, flows in other.families.items():
+            self.families[family] = self.families.get(family, 0) + flows
         self.protocols |= other.protocols
         self.sources.merge(other.sources)
         self.targets.merge(other.targets)
@@ -200,6 +223,11 @@ class Tally:
     def mean_score(self) -> float:
         """Mean score of the flows, 0 to 1."""
         return min(self.score_sum / self.flows, 1.0) if self.flows else 0.0
+
+    @property
+    def family(self) -> str:
+        """What most flows look like; see `leading_family`."""
+        return leading_family(self.families)
 
     @property
     def duration_s(self) -> float:
@@ -225,8 +253,18 @@ class Tally:
         self.last_seen_us = max(self.last_seen_us, last_us) if self.flows else last_us
 
 
+def leading_family(votes: Mapping[str, int]) -> str:
+    """The family of most flows; "unknown" is a vote like any other, but yields in a draw.
+
+    Args:
+        votes: Family → flows.
+    """
+    seen = (family for family in FAMILIES if family in votes)
+    return max(seen, key=votes.__getitem__, default=UNKNOWN_FAMILY)
+
+
 def explain(tally: Tally, source: str | None, ending: str = "") -> str:
-    """One sentence with the counts: only facts the tally has.
+    """One sentence with the family and the counts: only facts the tally has.
 
     Args:
         tally: Totals of the incident.
@@ -234,7 +272,9 @@ def explain(tally: Tally, source: str | None, ending: str = "") -> str:
         ending: A clause about how it ended.
     """
     origin = source or _counted(tally.sources, "source", "sources")
-    text = (
+    looks = _LOOKS.get(tally.family)
+    text = f"looks like {looks}: " if looks else ""
+    text += (
         f"{_number(tally.flows, 'flow', 'flows')} {_duration(tally.duration_s)} from {origin}"
         f" to {_counted(tally.targets, 'host', 'hosts')}"
     )

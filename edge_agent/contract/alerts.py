@@ -5,7 +5,9 @@ microcontroller's buffer. Lists are cut to the first few entries; the `*_count` 
 totals, and `at_least` names those totals that are lower bounds because counting was capped.
 
 `SCHEMA_VERSION` is one integer: raise it when a reader of the present version would misread the
-new message. `schemas/alert.v1.json` says the same in JSON Schema; a test holds the two together.
+new message, or refuse it: readers check the vocabularies below, so a name that joins one of them
+needs a new number. (`exploit` joined before the first release.) `schemas/alert.v1.json` says the
+same in JSON Schema; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ FAMILIES: Final = (
     "web",
     "botnet",
     "infiltration",
+    "exploit",
     "unknown",
 )
+UNKNOWN_FAMILY: Final = "unknown"
+"""`family` of an incident whose model names no family, or was not sure."""
 SEVERITIES: Final = ("low", "medium", "high", "critical")
 PROTOCOLS: Final = ("tcp", "udp", "other", "mixed")
 COUNTS: Final = ("source_count", "target_count", "port_count")
@@ -89,6 +94,30 @@ def printable(text: str, limit: int = 200) -> str:
     return kept + "…" if len(text) > limit else kept
 
 
+def checked_families(names: object) -> tuple[str, ...]:
+    """Attack families that a model may name, in the order of its output's columns.
+
+    Args:
+        names: As read from a file: anything.
+
+    Raises:
+        ValueError: They are not distinct names of `FAMILIES` without "unknown". The message is a
+            clause that a file's name may stand before.
+    """
+    if not isinstance(names, list | tuple):
+        raise ValueError("lists no attack families where it should")  # noqa: TRY004
+    known = tuple(name for name in FAMILIES if name != UNKNOWN_FAMILY)
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"names the attack family {printable(repr(name), 40)}, which is none of"
+                f" {', '.join(known)}"
+            )
+    if len(set(names)) != len(names):
+        raise ValueError("names an attack family twice")
+    return tuple(names)
+
+
 def is_node_name(text: str) -> bool:
     """Whether it may name this gateway in topics and alerts."""
     return _NODE.fullmatch(text) is not None
@@ -128,7 +157,8 @@ class Alert:
         port_count: All of them.
         at_least: Those of `COUNTS` that are lower bounds.
         protocol: One of `PROTOCOLS`.
-        family: One of `FAMILIES`.
+        family: One of `FAMILIES`: what most of its flows so far look like, so a later message may
+            name another one.
         severity: One of `SEVERITIES`; never falls during an incident.
         score: Highest score, 0 to 1; higher is worse.
         mean_score: Mean score of the flagged flows.

@@ -11,7 +11,18 @@ Opening checks all of it and refuses with a sentence that says which part does n
 
 `FORMAT_VERSION` is one integer. Raise it when a reader of the present version would misread or
 crash on the new file; adding a key that old readers may ignore needs no new number. A reader reads
-every older version and refuses newer ones.
+every older version and refuses newer ones. To raise it:
+
+1. Add the number to the list below, with what it brought.
+2. Let `_parse` say what an older file, which lacks it, means.
+3. Leave the old files of `tests/agent/data` and `tests/detect/data` as they are: they are the proof
+   that old files are still read. Files of the new version come beside them.
+
+Versions:
+
+1. The first.
+2. `families`: the model's output has a column for each of them behind the score. A file of
+   version 1 has none. Features may be of `features.CATEGORICAL`.
 """
 
 from __future__ import annotations
@@ -28,7 +39,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edge_agent.contract.alerts import checked_families
 from edge_agent.contract.errors import ModelFileError, SchemaMismatch
+from edge_agent.contract.features import CATEGORICAL
 from edge_agent.contract.files import write_atomically
 from edge_agent.contract.profiles import PROFILES, Profile
 from edge_agent.contract.scaling import SCALERS, Scaler
@@ -37,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 # A gateway must not be made to unpack a bomb: the largest honest table (78 features) is 80 KB.
 _MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024
@@ -61,7 +74,9 @@ def fingerprint(profile: Profile, features: Sequence[ModelFeature], scaler: Scal
     """Hash everything that turns packets into the model's input.
 
     Two models with one fingerprint may be swapped under a running agent. It covers the profile
-    with its time-outs, the columns in order with their units, and the scaler's table.
+    with its time-outs, the columns in order with their units, and the scaler's table. It does not
+    cover threshold and families: they say what is made of the model's output, come with the model
+    whenever it is swapped, and leave what the meter must measure as it is.
     """
     facts = {
         "profile": profile.name,
@@ -85,6 +100,8 @@ class Bundle:
         threshold: Scores at or above it are attacks; between 0 and 1.
         threshold_rule: How the threshold was chosen, in words.
         classes: Names of score 0 and score 1.
+        families: Attack families that the output's columns behind the score stand for, in order;
+            empty where the score is all there is.
         name: What the model is called in alerts, e.g. "cnn-lstm-edge int8".
         provenance: Data files with hashes, split, seed, package versions, date.
         metrics: {"full": ..., "converted": ...}, keys as in `metrics.json`.
@@ -100,6 +117,7 @@ class Bundle:
     threshold_rule: str
     name: str
     classes: tuple[str, ...] = ("benign", "attack")
+    families: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
@@ -125,6 +143,7 @@ class Bundle:
             "features": [asdict(feature) for feature in self.features],
             "fingerprint": self.fingerprint,
             "classes": list(self.classes),
+            "families": list(self.families),
             "threshold": self.threshold,
             "threshold_rule": self.threshold_rule,
             "flatbuffer": {
@@ -267,6 +286,12 @@ def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: 
     threshold = float(facts["threshold"])
     if not 0 <= threshold <= 1 or not np.isfinite(threshold):
         raise ModelFileError(path, f"has the impossible threshold {threshold}", remedy=_MAKE_AGAIN)
+    try:
+        families = checked_families(facts["families"] if version >= 2 else ())
+    except ValueError as error:
+        raise ModelFileError(
+            path, str(error), remedy=f"update edge-ids on this machine, or {_MAKE_AGAIN}"
+        ) from error
     return Bundle(
         flatbuffer=flatbuffer,
         profile=profile,
@@ -276,6 +301,7 @@ def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: 
         threshold_rule=facts["threshold_rule"],
         name=facts["name"],
         classes=tuple(facts["classes"]),
+        families=families,
         provenance=facts["provenance"],
         metrics=facts["metrics"],
         gate=facts["gate"],
@@ -300,7 +326,7 @@ def _checked_profile(name: str, features: tuple[ModelFeature, ...], path: Path) 
             f"is for the unknown flow profile {name!r}",
             remedy="update edge-ids on this machine",
         )
-    here = {feature.name: feature.unit for feature in profile.features}
+    here = {feature.name: feature.unit for feature in (*profile.features, *CATEGORICAL)}
     unknown = [feature.name for feature in features if here.get(feature.name) != feature.unit]
     if unknown:
         raise SchemaMismatch(

@@ -20,7 +20,15 @@ Marks (from the specification of the original tool):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,42 @@ def _context() -> tuple[Feature, ...]:
 
 CONTEXT: Final[tuple[Feature, ...]] = _context()
 GATEWAY: Final[tuple[Feature, ...]] = (*IMPROVED, *CONTEXT)
+
+
+PROTOCOL: Final = "Protocol"
+"""Column of every extracted table and of most published ones: the IP protocol number."""
+
+_PROTOCOLS: Final = {f"{PROTOCOL}={number}": number for number in (6, 17)}
+
+CATEGORICAL: Final[tuple[Feature, ...]] = tuple(
+    Feature(None, name, "flag", f"1 where the IP protocol is {number}, else 0", "E")
+    for name, number in _PROTOCOLS.items()
+)
+"""What a model of any profile may take besides the profile's columns: a category's values, one
+flag each. No profile measures them and no table has them; `one_hot` makes them of `PROTOCOL`."""
+
+
+def is_categorical(name: str) -> bool:
+    """Whether a feature is one of `CATEGORICAL`."""
+    return name in _PROTOCOLS
+
+
+def one_hot(protocol: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
+    """Columns of `CATEGORICAL`.
+
+    Args:
+        protocol: IP protocol numbers, shape (n_flows,).
+        names: Those wanted.
+
+    Returns:
+        0 or 1, shape (n_flows, len(names)); NaN where the protocol is.
+
+    Raises:
+        KeyError: A name is none of `CATEGORICAL`.
+    """
+    numbers = np.array([_PROTOCOLS[name] for name in names], dtype=np.float64)
+    given = np.asarray(protocol, dtype=np.float64)[:, None]
+    return np.where(np.isnan(given), given, given == numbers)
 
 
 # Numbers of features that are a mean, a deviation, a rate or a ratio.

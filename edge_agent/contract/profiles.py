@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.contract.features import (
+    CATEGORICAL,
     CIC2017,
     FEATURE_SETS,
     GATEWAY,
@@ -82,12 +83,12 @@ class Profile:
         return integral_names(self.features)
 
     def select(self, names: Iterable[str]) -> tuple[Feature, ...]:
-        """Look features up by name.
+        """Look up by name what a model of this profile may take: its columns and `CATEGORICAL`.
 
         Raises:
-            KeyError: A name is not a column of this profile.
+            KeyError: A name is none of them.
         """
-        by_name = {feature.name: feature for feature in self.features}
+        by_name = {feature.name: feature for feature in (*self.features, *CATEGORICAL)}
         return tuple(by_name[name] for name in names)
 
     @property

@@ -6,9 +6,14 @@
     ├── report.html, plots/   for people
     ├── scaler.npy            the scaler's table
     ├── models/NAME.keras     one file per trained model
-    └── rows/PART.npz         `train`, `calibration` and `test`: raw features and labels
+    └── rows/PART.npz         `train`, `calibration` and `test`: raw features, labels, families
 
-`FORMAT_VERSION` is one integer: raise it when an older reader would misread the folder.
+`FORMAT_VERSION` is one integer: raise it when an older reader would misread the folder. As with
+the model file (`contract.bundle`): add the number below, let `Run._parse` and `load_rows` say what
+an older folder means, and keep a test that reads one. Versions:
+
+1. The first.
+2. `families` in run.json, `family` in PART.npz. A folder of version 1 has none: () and zeros.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edge_agent.contract.alerts import checked_families
 from edge_agent.contract.bundle import ModelFeature, fingerprint
 from edge_agent.contract.errors import RunError
 from edge_agent.contract.files import atomic_output, write_atomically
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 PARTS: Final = ("train", "calibration", "test")
 _TRAIN_AGAIN: Final = "train the run again with edge-train"
 
@@ -63,10 +69,24 @@ class Rows:
     Attributes:
         raw: float32, shape (n_flows, n_features), columns in model order, rates finite.
         label: uint8, shape (n_flows,): 0 benign, 1 attack.
+        family: uint8, shape (n_flows,): k the k-th of `Run.families`; 0 for benign rows, and for
+            attacks whose family is none of them or not known. Left out: zeros.
+
+    Raises:
+        ValueError: The arrays are of different lengths.
     """
 
     raw: NDArray[np.float32]
     label: NDArray[np.uint8]
+    family: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
+
+    def __post_init__(self) -> None:
+        if not len(self.family):
+            object.__setattr__(self, "family", np.zeros(len(self.label), dtype=np.uint8))
+        if not len(self.raw) == len(self.label) == len(self.family):
+            raise ValueError(
+                f"{len(self.raw)} rows, {len(self.label)} labels and {len(self.family)} families"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +100,8 @@ class Run:
         scaler: Fitted on the training rows.
         models: Name → trained model.
         provenance: Data files with hashes, row counts, split, seed, package versions, date.
+        families: Attack families that `Rows.family` counts from 1, and that the columns behind the
+            score stand for in the output of those models that have any.
     """
 
     profile: Profile
@@ -88,6 +110,7 @@ class Run:
     scaler: Scaler
     models: dict[str, TrainedModel]
     provenance: dict[str, Any] = field(default_factory=dict)
+    families: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write `scaler.npy` and, last of all, `run.json`.
@@ -106,6 +129,7 @@ class Run:
             "scaler": {"kind": self.scaler.kind, "sha256": hashlib.sha256(table).hexdigest()},
             "models": {name: asdict(model) for name, model in self.models.items()},
             "provenance": self.provenance,
+            "families": list(self.families),
         }
         write_atomically(folder / "run.json", json.dumps(facts, indent=1).encode())
 
@@ -150,6 +174,10 @@ class Run:
                 "has a fingerprint that does not fit its profile, features and scaler.npy here",
                 remedy=_TRAIN_AGAIN,
             )
+        try:
+            families = checked_families(facts["families"] if facts["format_version"] >= 2 else ())
+        except ValueError as error:
+            raise RunError(path, str(error), remedy=_TRAIN_AGAIN) from error
         return cls(
             profile=profile,
             feature_set=facts["feature_set"],
@@ -157,6 +185,7 @@ class Run:
             scaler=scaler,
             models={name: TrainedModel(**item) for name, item in facts["models"].items()},
             provenance=facts["provenance"],
+            families=families,
         )
 
 
@@ -165,7 +194,7 @@ def spread(rows: Rows, count: int) -> Rows:
     if len(rows.raw) <= count:
         return rows
     picked = np.linspace(0, len(rows.raw) - 1, count).astype(np.intp)
-    return Rows(raw=rows.raw[picked], label=rows.label[picked])
+    return Rows(raw=rows.raw[picked], label=rows.label[picked], family=rows.family[picked])
 
 
 def save_rows(folder: Path, part: str, rows: Rows) -> None:
@@ -175,7 +204,8 @@ def save_rows(folder: Path, part: str, rows: Rows) -> None:
         OutputError: The folder cannot be written.
     """
     with atomic_output(folder / "rows" / f"{part}.npz") as stream:
-        np.savez_compressed(stream, raw=rows.raw, label=rows.label)  # type: ignore[arg-type]
+        arrays = {"raw": rows.raw, "label": rows.label, "family": rows.family}
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
 def load_rows(folder: Path, part: str) -> Rows:
@@ -187,6 +217,7 @@ def load_rows(folder: Path, part: str) -> Rows:
     path = folder / "rows" / f"{part}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Rows(raw=arrays["raw"], label=arrays["label"])
+            family = {"family": arrays["family"]} if "family" in arrays else {}
+            return Rows(raw=arrays["raw"], label=arrays["label"], **family)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(path, f"cannot be read ({error})", remedy=_TRAIN_AGAIN) from error

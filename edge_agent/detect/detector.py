@@ -1,4 +1,8 @@
-"""Features to scores: rates, scaler, interpreter, threshold; the same wherever a score counts."""
+"""Features to scores: rates, scaler, interpreter, threshold; the same wherever a score counts.
+
+A model's output is one table: column 0 the score, the others, where there are any, the share of
+each attack family, given that the flow is an attack. Score and threshold alone say whether it is.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ import numpy as np
 
 from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.errors import InterpreterError
+from edge_agent.contract.features import is_categorical, one_hot
 from edge_agent.contract.scaling import BINS, recompute_rates
 from edge_agent.detect import interpreter
+from edge_agent.detect.judgement import Judgement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,17 +38,23 @@ class Detector:
     """
 
     def __init__(self, bundle: Bundle, model: interpreter.Predictor) -> None:
-        if model.input.width != len(bundle.features) or model.output.width != 1:
+        shape = (len(bundle.features), 1 + len(bundle.families))
+        if (model.input.width, model.output.width) != shape:
+            wanted = f"one score and {shape[1] - 1} families" if bundle.families else "one score"
             raise InterpreterError(
                 f"the model maps {model.input.width} numbers to {model.output.width}, not its"
-                f" {len(bundle.features)} features to one score; convert the run again with"
-                " edge-convert."
+                f" {shape[0]} features to {wanted}; convert the run again with edge-convert."
             )
         self.bundle = bundle
         self.bins_are_codes = bundle.scaler.kind == "quantile" and takes_bins(model.input)
         self._model = model
         position = {name: index for index, name in enumerate(bundle.profile.columns)}
-        self._columns = np.array([position[name] for name in bundle.feature_names], dtype=np.intp)
+        # Where a flag will stand, any column holds its place.
+        self._columns = np.array(
+            [position.get(name, 0) for name in bundle.feature_names], dtype=np.intp
+        )
+        self._flags = tuple(name for name in bundle.feature_names if is_categorical(name))
+        self._flag_places = [bundle.feature_names.index(name) for name in self._flags]
 
     @classmethod
     def open(cls, path: Path, runtime: str = "auto") -> Detector:
@@ -55,27 +67,39 @@ class Detector:
         bundle = Bundle.open(path)
         return cls(bundle, interpreter.load(bundle.flatbuffer, runtime))
 
-    def from_profile_rows(self, values: NDArray[Any]) -> NDArray[Any]:
+    def from_profile_rows(self, values: NDArray[Any], protocol: NDArray[Any]) -> NDArray[Any]:
         """The model's columns, in its order, of rows that hold all columns of its profile.
 
         Args:
             values: Shape (n_flows, len(profile.features)).
+            protocol: IP protocol numbers, shape (n_flows,).
 
         Returns:
             Shape (n_flows, n_features), as `score` takes it.
         """
-        return values[:, self._columns]
+        raw = values[:, self._columns]
+        if self._flags:
+            raw[:, self._flag_places] = one_hot(protocol, self._flags)
+        return raw
 
     def score(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Score flows.
+        """Score flows: column 0 of `outputs`, shape (n_flows,)."""
+        return self.outputs(raw)[:, 0]
+
+    def judge(self, raw: NDArray[Any]) -> Judgement:
+        """Score flows and name families; takes and raises what `outputs` does."""
+        return Judgement.of(self.outputs(raw), self.bundle.families)
+
+    def outputs(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """All that the model says of flows.
 
         Args:
             raw: Raw features in model order and in the units of `bundle.features`, shape
                 (n_flows, n_features). Rates of flows without duration may be anything.
 
         Returns:
-            Shape (n_flows,), from 0 (benign) to 1 (attack); NaN where another number of the row
-            is not finite.
+            Shape (n_flows, 1 + n_families): score, from 0 (benign) to 1 (attack), and share of each
+            family. NaN where another number of the row is not finite.
 
         Raises:
             ValueError: The rows have another number of columns.
@@ -88,10 +112,10 @@ class Detector:
         fixed = recompute_rates(raw, self.bundle.feature_names)
         finite = np.isfinite(fixed)
         output = self._model.predict(self._scaled(fixed))
-        scores = np.clip(self._model.output.dequantize(output)[:, 0], 0.0, 1.0)
+        shares: NDArray[np.float32] = np.clip(self._model.output.dequantize(output), 0.0, 1.0)
         if not finite.all():
-            scores[~finite.all(axis=1)] = np.nan
-        return scores
+            shares[~finite.all(axis=1)] = np.nan
+        return shares
 
     def is_attack(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether scores reach the threshold; never for NaN."""

@@ -1,5 +1,7 @@
 """A flow CSV in, the same with `score` and `verdict` out: streamed, whole or not at all.
 
+A model that names families adds `family`.
+
 Takes the files as they are published: leading blanks in headers, the repeated column
 `Fwd Header Length`, header lines repeated in the middle, empty lines at the end, UTF-8 with or
 without a byte-order mark, single cp1252 bytes in labels, gzip. Cells are carried through unchanged.
@@ -20,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.contract.errors import SchemaMismatch, TableError
+from edge_agent.contract.features import PROTOCOL, is_categorical, one_hot
 from edge_agent.contract.files import atomic_output
 from edge_agent.contract.profiles import PROFILES
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 SCORE: Final = "score"
 VERDICT: Final = "verdict"
+FAMILY: Final = "family"
 
 # Rows held at once: some megabytes, and enough for the interpreter's largest batch.
 _CHUNK_ROWS: Final = 2048
@@ -75,7 +79,8 @@ def score_table(
         source: The CSV; may be gzipped.
         detector: Scores it.
         destination: Gets the source's columns, `score` (6 decimals; empty for invalid rows) and
-            `verdict` (`attack`, `benign` or `invalid`); gzipped when it ends in ".gz".
+            `verdict` (`attack`, `benign` or `invalid`), and for a model with families `family`
+            (of attacks, may be `unknown`; else empty); gzipped when it ends in ".gz".
         progress: Called now and then with the number of rows done.
 
     Raises:
@@ -86,14 +91,22 @@ def score_table(
     counts: Counter[str] = Counter()
     with contextlib.closing(_Reader(source, detector.bundle)) as reader, _csv(destination) as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*reader.header, SCORE, VERDICT])
+        added = added_columns(detector.bundle)
+        writer.writerow([*reader.header, *added])
         for rows, raw in reader.chunks():
-            scores = detector.score(raw)
-            attacks = detector.is_attack(scores)
-            for row, score, attack in zip(rows, scores.tolist(), attacks.tolist(), strict=True):
+            judged = detector.judge(raw)
+            facts = zip(
+                rows,
+                judged.scores.tolist(),
+                detector.is_attack(judged.scores).tolist(),
+                judged.names(),
+                strict=True,
+            )
+            for row, score, attack, family in facts:
                 invalid = math.isnan(score)
                 verdict = "invalid" if invalid else "attack" if attack else "benign"
-                writer.writerow([*row, "" if invalid else f"{score:.6f}", verdict])
+                cells = ["" if invalid else f"{score:.6f}", verdict, family if attack else ""]
+                writer.writerow([*row, *cells[: len(added)]])
                 counts[verdict] += 1
             if progress is not None:
                 progress(counts.total())
@@ -105,6 +118,11 @@ def score_table(
         repeated_headers=reader.repeated_headers,
         empty_lines=reader.empty_lines,
     )
+
+
+def added_columns(bundle: Bundle) -> tuple[str, ...]:
+    """What `score_table` adds to a table for this model."""
+    return (SCORE, VERDICT, FAMILY) if bundle.families else (SCORE, VERDICT)
 
 
 class _Reader:
@@ -192,16 +210,14 @@ class _Reader:
             raise self._error(f"is no CSV line ({error})", self._rows.line_num) from error
 
     def _find_columns(self) -> list[int]:
-        wanted = [_plain(name) for name in self._bundle.feature_names]
-        position = {name: index for index, name in reversed(list(enumerate(self._names)))}
-        missing = [
-            name
-            for name, plain in zip(self._bundle.feature_names, wanted, strict=True)
-            if plain not in position
+        sources = [
+            PROTOCOL if is_categorical(name) else name for name in self._bundle.feature_names
         ]
+        position = {name: index for index, name in reversed(list(enumerate(self._names)))}
+        missing = [name for name in dict.fromkeys(sources) if _plain(name) not in position]
         if missing:
             raise self._mismatch(missing)
-        taken = [name for name in (SCORE, VERDICT) if name in position]
+        taken = [name for name in added_columns(self._bundle) if name in position]
         if taken:
             raise TableError(
                 self._path,
@@ -209,7 +225,7 @@ class _Reader:
                 where="line 1",
                 remedy="take it out, or score the file it was made from",
             )
-        return [position[name] for name in wanted]
+        return [position[_plain(name)] for name in sources]
 
     def _mismatch(self, missing: Sequence[str]) -> SchemaMismatch | TableError:
         if not any(self._names):
@@ -250,6 +266,9 @@ class _Reader:
                 numbers[position] = [float(cell) for cell in cells]
             except ValueError:
                 numbers[position] = self._with_gaps(cells, line_number)
+        for place, name in enumerate(self._bundle.feature_names):
+            if is_categorical(name):
+                numbers[:, place] = one_hot(numbers[:, place], (name,))[:, 0]
         return numbers
 
     def _with_gaps(self, cells: list[str], line_number: int) -> list[float]:

@@ -15,6 +15,7 @@ import pytest
 from edge_agent.contract.alerts import Alert
 from edge_agent.contract.profiles import PROFILES
 from tests.agent.conftest import LAB_MODEL
+from tests.detect.conftest import FAMILIES_MODEL
 from tests.packets import Segment, pcap, write_capture
 
 if TYPE_CHECKING:
@@ -108,6 +109,22 @@ def test_replay_tells_of_a_scan_in_a_few_messages(edge_agent: EdgeAgent, capture
     assert alerts[-1].port_count > 250
     # The capture's clock, not ours.
     assert SYN.time_us < alerts[0].time_us < SYN.time_us + 10_000_000
+
+
+def test_replay_names_the_family(edge_agent: EdgeAgent, tmp_path: Path) -> None:
+    # Nobody answers, so that the source looks as in `tests.detect.synthetic`.
+    probes = [segment for segment in scan(300) if segment.source == SYN.source]
+    path = write_capture(tmp_path / "scan.pcap", probes)
+    done = edge_agent("replay", path, "--model", FAMILIES_MODEL)
+    assert done.returncode == 0
+    alerts = [Alert.from_json(line) for line in done.stdout.splitlines()]
+    assert len({alert.id for alert in alerts}) == 1
+    assert alerts[-1].family == "scan"
+    assert alerts[-1].explanation.startswith("looks like a scan: ")
+    # A model of format version 1 names none.
+    old = edge_agent("replay", path, "--model", LAB_MODEL)
+    families = {Alert.from_json(line).family for line in old.stdout.splitlines()}
+    assert families == {"unknown"}
 
 
 BROKEN = [

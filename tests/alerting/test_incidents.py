@@ -196,10 +196,45 @@ def test_growth_and_severity_are_told_at_once() -> None:
     assert end.severity == "medium"
 
 
-def test_new_families_are_incidents_of_their_own() -> None:
+def test_a_wavering_family_does_not_split_an_attack() -> None:
     incidents = table()
-    alerts = incidents.add([flow(0, family="scan")] * 3 + [flow(0, family="web")] * 3, now(0))
-    assert {alert.family for alert in alerts} == {"scan", "web"}
+    alerts: list[Alert] = []
+    # A flood, every third flow of which looks like one of a distributed flood, and some like none.
+    wavering = ("dos", "ddos", "dos", "dos", "ddos", "unknown")
+    for second in range(120):
+        flows = [flow(second, family=family, port=80) for family in wavering]
+        alerts += incidents.add(flows, now(second), {"10.44.0.66": 6})
+    alerts += incidents.tick(now(500))
+    assert len({alert.id for alert in alerts}) == 1
+    assert {alert.family for alert in alerts} == {"dos"}
+    assert alerts[-1].flows == 120 * len(wavering), "none of them is lost to another group"
+    assert len(alerts) < 10
+
+
+def test_flows_of_different_families_are_evidence_together() -> None:
+    families = ("scan", "web", "unknown")
+    (new,) = table().add([flow(0, family=family) for family in families], now(0))
+    assert (new.flows, new.family) == (3, "scan")
+
+
+def test_the_family_follows_the_evidence() -> None:
+    incidents = table()
+    (new,) = incidents.add([flow(0, family="unknown")] * 3, now(0))
+    assert (new.family, new.explanation[:8]) == ("unknown", "3 flows ")
+    alerts = incidents.add([flow(1, family="bruteforce")] * 30, now(1))
+    (end,) = incidents.tick(now(100))
+    assert {alert.family for alert in [*alerts, end]} == {"bruteforce"}
+    assert end.id == new.id
+    assert end.explanation.startswith("looks like password guessing: 33 flows ")
+
+
+def test_sources_of_different_families_are_one_distributed_incident() -> None:
+    flows = [
+        flow(0, f"203.0.113.{i}", family="dos" if i % 3 == 0 else "ddos", answered=False)
+        for i in range(60)
+    ]
+    (new,) = table().add(flows, now(0))
+    assert (new.source, new.flows, new.family) == ("many", 60, "ddos")
 
 
 def test_a_spoofed_flood_is_one_distributed_incident() -> None:
@@ -407,7 +442,7 @@ def histories(draw: st.DrawFn) -> list[tuple[float, list[Verdict], dict[str, int
             st.integers(0, width - 1),
             st.integers(0, 4),
             st.integers(0, 65_535),
-            st.sampled_from(["unknown", "scan"]),
+            st.sampled_from(["unknown", "scan", "dos"]),
             st.sampled_from([0.5, 0.95, 1.0]),
         )
         verdicts = [
@@ -462,6 +497,7 @@ def test_any_history(steps: list[tuple[float, list[Verdict], dict[str, int] | No
             assert later.source == earlier.source
             assert SEVERITIES.index(later.severity) >= SEVERITIES.index(earlier.severity)
             assert later.event != "update" or later.flows > earlier.flows
+        assert {alert.family for alert in life} <= {"unknown", "scan", "dos"}
     # Every flagged flow is in exactly one incident, or expired.
     counts = incidents.counts
     assert (counts.active, counts.pending_flows, counts.pending_sources) == (0, 0, 0)

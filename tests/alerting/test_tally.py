@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.alerting.tally import AddressSet, PortSet, Tally, Verdict, explain, severity
+from edge_agent.contract.alerts import FAMILIES
 
 PORTS = st.lists(st.integers(0, 65_535), max_size=400)
 
@@ -48,6 +52,7 @@ VERDICTS = st.builds(
     destination_port=st.integers(0, 65_535),
     protocol=st.sampled_from([1, 6, 17]),
     score=st.sampled_from([0.5, 0.75, 1.0]),
+    family=st.sampled_from(FAMILIES),
     answered=st.sampled_from([None, True, False]),
 )
 
@@ -70,6 +75,28 @@ def test_merged_tallies_equal_one(verdicts: list[Verdict], cut: int) -> None:
     assert merged.first_seen_us == min(verdict.start_us for verdict in verdicts)
     assert merged.last_seen_us == max(verdict.time_us for verdict in verdicts)
     assert merged.protocol == whole.protocol
+    assert merged.family == whole.family
+    assert merged.families == whole.families
+
+
+@given(st.lists(st.sampled_from(FAMILIES)))
+def test_the_family_is_what_most_flows_look_like(families: list[str]) -> None:
+    total = Tally(1, 1)
+    for family in families:
+        total.add(Verdict(0, 0, "a", "b", 80, 6, 1.0, family))
+    votes = Counter(families)
+    most = max(votes.values(), default=0)
+    assert votes[total.family] == most
+    # In a draw a name says more than none.
+    if total.family == "unknown" and families:
+        assert [family for family in votes if votes[family] == most] == ["unknown"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_explanations_name_the_family(family: str) -> None:
+    total = Tally(1, 1)
+    total.add(Verdict(0, 0, "a", "b", 80, 6, 1.0, family))
+    assert explain(total, "a").startswith("looks like ") == (family != "unknown")
 
 
 def tally(flows: int, seconds: float, score: float, hosts: int = 1) -> Tally:

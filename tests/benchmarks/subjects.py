@@ -11,8 +11,8 @@ from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.runs import Run, TrainedModel
 from edge_agent.detect import interpreter
 from edge_agent.detect.detector import Detector
-from tests.detect.conftest import TINY
-from tests.detect.synthetic import COLUMNS
+from tests.detect.conftest import FAMILIES_MODEL, TINY
+from tests.detect.synthetic import COLUMNS, FAMILIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,15 @@ def by_one_column(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
     return scaled[:, _SRC_FLOWS, None]
 
 
-def tiny_run(**changes: Any) -> Run:
-    """A run that the tiny model file could have been made of."""
-    bundle = Bundle.open(TINY)
+def by_one_column_a_scan(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same model, to which every attack is a scan."""
+    shares = np.eye(len(FAMILIES))[[FAMILIES.index("scan")] * len(scaled)]
+    return np.concatenate([by_one_column(scaled), shares], axis=1).astype(np.float32)
+
+
+def tiny_run(file: Path = TINY, **changes: Any) -> Run:
+    """A run that a small model file could have been made of."""
+    bundle = Bundle.open(file)
     provenance = {key: value for key, value in bundle.provenance.items() if key != "conversion"}
     facts: dict[str, Any] = {
         "profile": bundle.profile,
@@ -40,21 +46,34 @@ def tiny_run(**changes: Any) -> Run:
         "scaler": bundle.scaler,
         "models": {NAME: TrainedModel(f"models/{NAME}.keras", "edge", True, 2 / 3, "fixed")},
         "provenance": provenance,
+        "families": bundle.families,
     }
     return Run(**facts | changes)
 
 
 def tiny_subjects(folder: Path, *, full: bool = True) -> Subjects:
     """The tiny file in the interpreter that is installed, under the name `RUNTIME`."""
-    run, bundle = tiny_run(), Bundle.open(TINY)
+    run = tiny_run()
+    return _subjects(folder, TINY, FullModel(run, 2 / 3, by_one_column, np.asarray), full=full)
+
+
+def family_subjects(folder: Path) -> Subjects:
+    """The same of the file that names families."""
+    run = tiny_run(FAMILIES_MODEL)
+    full = FullModel(run, 2 / 3, by_one_column_a_scan, np.asarray, run.families)
+    return _subjects(folder, FAMILIES_MODEL, full)
+
+
+def _subjects(folder: Path, file: Path, stub: FullModel, *, full: bool = True) -> Subjects:
+    bundle = Bundle.open(file)
     model = interpreter.load(bundle.flatbuffer)
     return Subjects(
         folder=folder,
-        run=run,
-        file=TINY,
+        run=stub.run,
+        file=file,
         bundle=bundle,
         model=NAME,
         installed={RUNTIME: Installed(Detector(bundle, model), model)},
-        full=FullModel(run, 2 / 3, by_one_column, np.asarray) if full else None,
+        full=stub if full else None,
         left_out={} if full else {"full": "TensorFlow is not installed"},
     )

@@ -11,15 +11,21 @@ import pytest
 
 from benchmarks.accuracy import agreement, measure, summary
 from benchmarks.recording import Recording
-from benchmarks.subjects import FULL, full_name, open_subjects
+from benchmarks.subjects import FULL, Verdicts, full_name, open_subjects
 from converters.gate import figures
 from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.errors import InterpreterError, ModelFileError, RunError
 from edge_agent.contract.runs import Rows
 from edge_agent.detect import interpreter
-from tests.benchmarks.subjects import NAME, RUNTIME, tiny_run, tiny_subjects
+from tests.benchmarks.subjects import (
+    NAME,
+    RUNTIME,
+    family_subjects,
+    tiny_run,
+    tiny_subjects,
+)
 from tests.detect.conftest import TINY
-from tests.detect.synthetic import problem
+from tests.detect.synthetic import FAMILIES, family_problem, problem
 from trainer.datasets.truth import Campaign, Truth
 
 ROWS = Rows(*problem(600, seed=5))
@@ -85,6 +91,57 @@ def test_the_tables_show_what_the_report_holds(tmp_path: Path) -> None:
     )
 
 
+FAMILY_ROWS = Rows(*family_problem(600, seed=5))
+
+
+def test_families_are_counted_on_the_attacks_found(tmp_path: Path) -> None:
+    subjects = family_subjects(tmp_path)
+    detector = subjects.installed[RUNTIME].detector
+    judged = detector.judge(FAMILY_ROWS.raw)
+    found = detector.is_attack(judged.scores) & (FAMILY_ROWS.label == 1)
+    report = measure(subjects, FAMILY_ROWS, family_recording())
+    flows = report["held_out"]["models"][RUNTIME]["families"]["flows"]
+    assert flows["named"] == found.sum() > 100
+    assert flows["right"] == (judged.family == FAMILY_ROWS.family)[found].sum()
+    assert flows["confusion"]["dos"]["dos"] > 10
+    # The other one is a stub that calls every attack a scan.
+    full = report["held_out"]["models"][FULL]["families"]["flows"]
+    assert {name for calls in full["confusion"].values() for name in calls} == {"scan"}
+    told = report["recording"]["models"]
+    assert [item["named"] for item in told[RUNTIME]["campaigns"]] == ["dos", "scan"]
+    assert [item["named"] for item in told[FULL]["campaigns"]] == ["scan", "scan"]
+    assert told[FULL]["families"]["campaigns"]["confusion"] == {
+        "dos": {"scan": 1},
+        "scan": {"scan": 1},
+    }
+    json.dumps(report, allow_nan=False)
+    text = summary(report)
+    for shown in ("families of campaigns", "runtime calls campaigns", "named right"):
+        assert shown in text
+
+
+def family_recording() -> Recording:
+    """The rows as flows of two campaigns, a flood and a scan."""
+    campaigns = {
+        number: Campaign(name, name, f"a-{name}", 0, 1, (), (), None, None)
+        for number, name in enumerate(FAMILIES, start=1)
+    }
+    return Recording(
+        capture=Path("x.pcap"),
+        truth=Truth(Path("truth.json"), 0, 3_600_000_000, tuple(campaigns.values())),
+        raw=FAMILY_ROWS.raw.astype(np.float64),
+        campaigns=tuple(campaigns.get(family) for family in FAMILY_ROWS.family.tolist()),
+        learned_from=False,
+    )
+
+
+def test_models_without_families_have_no_tables_of_them(tmp_path: Path) -> None:
+    report = measure(tiny_subjects(tmp_path), ROWS, recording())
+    for models in (report["held_out"]["models"], report["recording"]["models"]):
+        assert all("families" not in result for result in models.values())
+    assert "famil" not in summary(report)
+
+
 def test_without_tensorflow_the_file_is_measured_alone(tmp_path: Path) -> None:
     subjects = tiny_subjects(tmp_path, full=False)
     report = measure(subjects, ROWS, recording())
@@ -96,7 +153,10 @@ def test_without_tensorflow_the_file_is_measured_alone(tmp_path: Path) -> None:
 
 
 def test_agreement_counts_equal_verdicts() -> None:
-    verdicts = {FULL: np.array([True, True, False, False]), "x": np.array([True, False] * 2)}
+    verdicts = {
+        FULL: Verdicts(np.array([True, True, False, False])),
+        "x": Verdicts(np.array([True, False] * 2)),
+    }
     assert agreement(verdicts, "x") == 0.5
     assert agreement({"x": verdicts["x"]}, "x") is None
 
@@ -105,7 +165,7 @@ def test_a_row_that_is_not_finite_is_no_attack_for_the_full_model_either(tmp_pat
     raw = ROWS.raw[:4].copy()
     raw[1, 0] = np.nan
     verdicts = tiny_subjects(tmp_path).verdicts(raw)
-    assert [bool(attacks[1]) for attacks in verdicts.values()] == [False, False]
+    assert [bool(said.attacks[1]) for said in verdicts.values()] == [False, False]
     full = tiny_subjects(tmp_path).full
     assert full is not None
     assert np.isnan(full.score(raw)).tolist() == [False, True, False, False]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from benchmarks.recording import Recording, by_campaign, judge, read_recording
+from benchmarks.recording import Recording, by_campaign, judge, naming, read_recording
+from benchmarks.subjects import Verdicts
 from edge_agent.contract.errors import TableError
 from tests.benchmarks.subjects import tiny_run
+from tests.detect.conftest import FAMILIES_MODEL
 from tests.packets import Segment, write_capture
 from trainer.datasets.truth import Campaign, Truth
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MINUTE_US = 60_000_000
 
@@ -30,8 +29,8 @@ A, B, UNSEEN = campaign("a"), campaign("b"), campaign("unseen")
 FLOWS = (A, None, A, B, None, A, B, None, None)
 
 
-def verdicts(*flagged: int) -> NDArray[np.bool_]:
-    return np.isin(np.arange(len(FLOWS)), flagged)
+def verdicts(*flagged: int, families: list[str] | None = None) -> Verdicts:
+    return Verdicts(np.isin(np.arange(len(FLOWS)), flagged), families)
 
 
 def recording(end_us: int = 30 * MINUTE_US) -> Recording:
@@ -53,6 +52,34 @@ def test_half_of_the_flows_are_not_most() -> None:
 def test_a_campaign_without_flows_is_listed_and_not_found() -> None:
     (item,) = by_campaign((UNSEEN,), FLOWS, verdicts(*range(len(FLOWS))))
     assert (item.flows, item.flagged_share, item.most_flagged) == (0, 0.0, False)
+
+
+def test_a_campaign_is_named_after_most_of_its_flagged_flows() -> None:
+    # Flows 0, 2 and 5 are A's, 3 and 6 B's; what is not flagged has no say.
+    families = ["scan", "web", "dos", "web", "web", "scan", "web", "web", "web"]
+    found = by_campaign((A, B, UNSEEN), FLOWS, verdicts(0, 2, 5, families=families))
+    assert [item.named for item in found] == ["scan", None, None]
+    found = by_campaign((A, B), FLOWS, verdicts(2, 3, 6, families=families))
+    assert [item.named for item in found] == ["dos", "web"]
+    assert by_campaign((A,), FLOWS, verdicts(0))[0].named is None, "a model without families"
+
+
+def test_families_are_counted_by_flow_and_by_campaign() -> None:
+    families = ["scan", "web", "dos", "web", "web", "scan", "web", "web", "web"]
+    result = judge(recording(), verdicts(0, 1, 2, 3, 5, families=families))
+    # The false alarm in flow 1 is of no family.
+    assert result["families"]["flows"] == {
+        "named": 4,
+        "right": 2,
+        "accuracy": 0.5,
+        "confusion": {"scan": {"scan": 2, "dos": 1, "web": 1}},
+    }
+    assert result["families"]["campaigns"]["confusion"] == {"scan": {"scan": 1, "web": 1}}
+    assert "families" not in judge(recording(), verdicts(0))
+
+
+def test_nothing_named_is_no_accuracy() -> None:
+    assert naming([], []) == {"named": 0, "right": 0, "accuracy": None, "confusion": {}}
 
 
 def test_false_alarms_count_per_hour() -> None:
@@ -117,6 +144,24 @@ def test_a_capture_is_metered_with_the_columns_of_the_run(capture: Path) -> None
     assert sorted(found.label.tolist()) == [0, 1, 1]
     assert found.hours == 1 / 60
     assert not found.learned_from
+
+
+def test_flags_stand_where_the_model_wants_them(tmp_path: Path) -> None:
+    queries = [
+        Segment(START_US + second * 1_000_000, ATTACKER, 40_000 + second, VICTIM, 53, protocol=17)
+        for second in (4, 5)
+    ]
+    capture = write_capture(tmp_path / "c.pcap", [probe(1, ATTACKER), *queries])
+    run = tiny_run(FAMILIES_MODEL)
+    names = [feature.name for feature in run.features]
+    # Not at the end: the order is the run's.
+    order = [names.index("Protocol=17"), *range(len(names) - 2), names.index("Protocol=6")]
+    features = tuple(run.features[place] for place in order)
+    found = read_recording(capture, truth_file(tmp_path), replace(run, features=features))
+    assert sorted(found.raw[:, 0].tolist()) == [0, 1, 1]
+    assert np.array_equal(found.raw[:, -1], 1 - found.raw[:, 0])
+    plain = read_recording(capture, truth_file(tmp_path), tiny_run())
+    assert np.array_equal(found.raw[:, 1:-1], plain.raw)
 
 
 def test_a_recording_that_the_run_was_trained_on_is_recognised(capture: Path) -> None:

@@ -15,10 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.contract.alerts import FAMILIES
 from edge_agent.contract.bundle import FORMAT_VERSION, Bundle, ModelFeature, fingerprint
 from edge_agent.contract.errors import ModelFileError, SchemaMismatch
-from edge_agent.contract.profiles import PROFILES
+from edge_agent.contract.features import CATEGORICAL
+from edge_agent.contract.profiles import PROFILES, Profile
 from edge_agent.contract.scaling import SCALERS, Scaler
+from tests.agent.conftest import LAB_MODEL
+from tests.detect.conftest import TINY
 
 PATH = Path("model.tflite")
 FLATBUFFER = b"\x1c\x00\x00\x00TFL3" + bytes(range(40))
@@ -84,6 +88,9 @@ def refusal(data: bytes) -> ModelFileError:
     card=texts,
     threshold=st.floats(0, 1),
     provenance=st.dictionaries(texts, documents, max_size=3),
+    families=st.permutations(FAMILIES[:-1]).flatmap(
+        lambda names: st.integers(0, len(names)).map(lambda count: tuple(names[:count]))
+    ),
     kind=st.sampled_from(SCALERS),
     flatbuffer=st.binary(max_size=80),
 )
@@ -93,6 +100,7 @@ def test_round_trip(
     card: str,
     threshold: float,
     provenance: dict[str, Any],
+    families: tuple[str, ...],
     kind: str,
     flatbuffer: bytes,
 ) -> None:
@@ -102,6 +110,7 @@ def test_round_trip(
         model_card=card,
         threshold=threshold,
         provenance=provenance,
+        families=families,
         scaler=Scaler.fit(kind, np.arange(30, dtype=np.float32).reshape(10, 3)),
         flatbuffer=b"1234TFL3" + flatbuffer,
     )
@@ -149,7 +158,12 @@ def test_bytes_behind_the_file_do_not_change_the_model() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format_version": FORMAT_VERSION + 1}, "newer than 1, .*; update edge-ids"),
+        ({"format_version": FORMAT_VERSION + 1}, "newer than 2, .*; update edge-ids"),
+        ({"families": ...}, "lacks or garbles 'families'"),
+        ({"families": ["scan", "worm"]}, "names the attack family 'worm', .*; update edge-ids"),
+        ({"families": ["unknown"]}, "names the attack family 'unknown'"),
+        ({"families": ["scan", "dos", "scan"]}, "names an attack family twice"),
+        ({"families": {"scan": 1}}, "lists no attack families"),
         ({"format_version": "1"}, "format version"),
         ({"format_version": ...}, "lacks or garbles 'format_version'"),
         ({"features": ...}, "lacks or garbles 'features'"),
@@ -217,3 +231,32 @@ def test_fingerprint_covers_profile_columns_order_units_and_scaler() -> None:
     }
     assert len(others) == 5
     assert make(threshold=0.9, name="other").fingerprint == bundle.fingerprint
+    # Families say what the output's columns are called, not what the model is fed.
+    assert make(families=("scan",)).fingerprint == bundle.fingerprint
+
+
+def test_a_file_of_version_1_has_no_families() -> None:
+    old = rewritten(make(), format_version=1, families=...)
+    assert Bundle.from_bytes(old, PATH) == make()
+
+
+def test_files_that_were_made_as_version_1_open() -> None:
+    for path in (TINY, LAB_MODEL):
+        with zipfile.ZipFile(path) as archive:
+            assert json.loads(archive.read("bundle.json"))["format_version"] == 1, "stays as it is"
+        assert Bundle.open(path).families == ()
+
+
+def test_protocol_flags_are_features_of_every_profile() -> None:
+    flags = tuple(ModelFeature(feature.name, feature.unit) for feature in CATEGORICAL)
+    scaler = Scaler.fit("minmax", np.arange(50, dtype=np.float32).reshape(10, 5))
+    for profile in PROFILES.values():
+        features = (ModelFeature("Flow Duration", "us"), *flags, *profile_features(profile)[:2])
+        bundle = make(profile=profile, features=features, scaler=scaler)
+        assert Bundle.from_bytes(bundle.to_bytes(), PATH) == bundle
+    unknown = dataclasses.replace(bundle, features=(ModelFeature("Protocol=1", "flag"),) * 5)
+    assert isinstance(refusal(unknown.to_bytes()), SchemaMismatch)
+
+
+def profile_features(profile: Profile) -> tuple[ModelFeature, ...]:
+    return tuple(ModelFeature(feature.name, feature.unit) for feature in profile.features)

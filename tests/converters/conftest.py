@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -37,6 +38,10 @@ class Workshop:
         sentences: dict[str, str] = json.loads((self.folder / "sentences.json").read_bytes())
         return sentences
 
+    @property
+    def family_run(self) -> Path:
+        return self.folder / "family-run"
+
     def flatbuffer(self, name: str) -> bytes:
         return (self.folder / f"{name}.tflite").read_bytes()
 
@@ -47,8 +52,12 @@ class Workshop:
     def rows(self, part: str = "test") -> Rows:
         return load_rows(self.run, part)
 
+    def family_outputs(self, part: str = "test") -> NDArray[np.float32]:
+        with np.load(self.folder / "family-outputs.npz") as outputs:
+            return np.asarray(outputs[part])
+
     def bundle(self, name: str) -> Bundle:
-        run = Run.open(self.run)
+        run = Run.open(self.family_run if name.startswith("families") else self.run)
         return Bundle(
             flatbuffer=self.flatbuffer(name),
             profile=run.profile,
@@ -56,6 +65,7 @@ class Workshop:
             scaler=run.scaler,
             threshold=run.models[NAME].threshold,
             threshold_rule=run.models[NAME].threshold_rule,
+            families=run.families,
             name=name,
         )
 
@@ -68,9 +78,18 @@ class Workshop:
         }
         return Product(
             flatbuffer=self.flatbuffer(order.form.value),
-            test_scores=self.scores("test"),
-            train_scores=self.scores("train"),
+            test=self.scores("test")[:, None],
+            train=self.scores("train")[:, None],
             facts=facts,
+        )
+
+    def family_product(self, order: Order) -> Product:
+        """The same of the run with families."""
+        return dataclasses.replace(
+            self.product(order),
+            flatbuffer=self.flatbuffer(f"families-{order.form.value}"),
+            test=self.family_outputs("test"),
+            train=self.family_outputs("train"),
         )
 
 

@@ -6,11 +6,13 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -21,14 +23,17 @@ from converters.conversion import Request, chosen_model, convert
 from converters.formats import Format, Job
 from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.errors import ConversionError, GateRefused, RunError
-from edge_agent.contract.runs import Run
+from edge_agent.contract.runs import Run, load_rows
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.interpreter import load
 from tests.converters.toy_run import NAME
-from tests.detect.spoiled import Leaking, Offset, Stuck
+from tests.detect.spoiled import Leaking, Offset, Spoiled, Stuck
+from tests.detect.synthetic import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from tests.converters.conftest import Workshop
 
@@ -130,6 +135,71 @@ def test_an_int8_file_that_does_not_take_bins_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def family_request(workshop: Workshop, output: Path, **changes: Any) -> Request:
+    return request_for(workshop, output, run=workshop.family_run, **changes)
+
+
+def test_families_travel_with_the_file(workshop: Workshop, tmp_path: Path) -> None:
+    output = tmp_path / "model.tflite"
+    report = convert(family_request(workshop, output), make=workshop.family_product)
+    bundle = Bundle.open(output)
+    assert bundle.families == FAMILIES
+    assert report["families"] == list(FAMILIES)
+    assert bundle.metrics == {"full": report["full"], "converted": report["converted"]}
+    assert set(report["full"]) == FIGURES | {"family_accuracy"}
+    assert report["converted"]["family_accuracy"] > 0.98
+    found = bundle.gate["families"]
+    assert found["agreement"] > 0.98
+    assert found["rows"] == report["full"]["confusion"]["tp"]
+    assert set(found["by_family"]) == set(FAMILIES)
+    assert "Attack families it names: dos, scan" in bundle.model_card
+    assert f"{found['agreement']:.3%}" in bundle.model_card
+    report["latency_us_per_flow"]["full"]["64"] = {"p50": 1.0, "p99": 2.0}
+    assert "family named right" in summary(report)
+    assert f"Same family in {found['agreement']:.3%}" in summary(report)
+
+
+class Swapped(Spoiled):
+    """The score is sound, the families mean each other."""
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        output = super().predict(rows)
+        return np.ascontiguousarray(output[:, [0, *range(output.shape[1] - 1, 0, -1)]])
+
+
+def test_a_file_that_lost_its_families_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(GateRefused, match="keep their family, 98% are needed") as caught:
+        convert(
+            family_request(workshop, tmp_path / "model.tflite"),
+            load=lambda flatbuffer: Swapped(load(flatbuffer)),
+            make=workshop.family_product,
+        )
+    assert "--max-f1-drop" not in str(caught.value), "which would change nothing"
+    report = json.loads((tmp_path / "conversion.json").read_bytes())
+    assert report["gate"]["f1_drop_points"] <= 0.1
+    assert report["gate"]["families"]["agreement"] < 0.1
+
+
+def test_a_table_too_wide_for_the_score_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="instead of 1/256 or 1/255 and -128; join"):
+        convert(
+            family_request(workshop, tmp_path / "model.tflite"),
+            load=lambda _: load(workshop.flatbuffer("families-wide")),
+            make=workshop.family_product,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_with_families_may_hold_models_without(workshop: Workshop, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workshop.run, run)
+    dataclasses.replace(Run.open(run), families=FAMILIES).save(run)
+    output = tmp_path / "model.tflite"
+    report = convert(request_for(workshop, output, run=run), make=workshop.product)
+    assert (Bundle.open(output).families, report["families"]) == ((), [])
+    assert "families" not in report["gate"]
+
+
 def test_the_model_is_chosen_by_name_or_by_size(workshop: Workshop, tmp_path: Path) -> None:
     run = Run.open(workshop.run)
     request = request_for(workshop, tmp_path)
@@ -195,6 +265,17 @@ def edge_convert(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
+
+
+def test_the_command_converts_families(workshop: Workshop, tmp_path: Path) -> None:
+    file = tmp_path / "model.tflite"
+    done = edge_convert("--int8", workshop.family_run, "--output", file, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["families"] == list(FAMILIES)
+    # The workshop has converted others before, which changes bytes but not numbers.
+    raw = load_rows(workshop.family_run, "test").raw
+    again = Detector(workshop.bundle("families-int8"), load(workshop.flatbuffer("families-int8")))
+    assert np.array_equal(Detector.open(file).outputs(raw), again.outputs(raw))
 
 
 def test_the_same_run_gives_the_same_bytes(workshop: Workshop, tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ from converters.calibration import calibration_rows
 from converters.formats import Format, Job
 from converters.gate import repeats
 from edge_agent.contract.errors import ConversionError
+from edge_agent.contract.runs import load_rows
 from edge_agent.detect import interpreter
-from edge_agent.detect.detector import Detector
+from edge_agent.detect.detector import Detector, takes_bins
 from edge_agent.detect.interpreter import Model, load
+from edge_agent.detect.judgement import top_family
+from tests.detect.synthetic import FAMILIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +98,7 @@ def test_a_fused_lstm_is_reset_and_would_leak_otherwise(workshop: Workshop) -> N
 def test_what_cannot_be_converted_is_told_in_a_sentence(workshop: Workshop) -> None:
     told = workshop.sentences
     assert told["two scores"].startswith("ConversionError: the model gives an output of shape")
+    assert "the run's 2 attack families" in told["one family too many"]
     assert told["pictures"].startswith("ConversionError: the model takes an input of shape")
     assert told["no such operator"].startswith("ConversionError: ")
     assert told["garbage"].startswith("RunError: ")
@@ -102,6 +106,29 @@ def test_what_cannot_be_converted_is_told_in_a_sentence(workshop: Workshop) -> N
     for sentence in told.values():
         assert "\n" not in sentence
         assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("form", [Format.FLOAT32, Format.INT8], ids=lambda form: form.value)
+def test_families_survive_conversion(workshop: Workshop, form: Format) -> None:
+    name = f"families-{form.value}"
+    detector = Detector(workshop.bundle(name), load(workshop.flatbuffer(name)))
+    rows, full = load_rows(workshop.family_run, "test"), workshop.family_outputs()
+    outputs = detector.outputs(rows.raw)
+    assert outputs.shape == full.shape == (len(rows.label), 1 + len(FAMILIES))
+    assert np.abs(outputs - full).max() <= TOLERANCE[form]
+    attacks = rows.label == 1
+    assert (top_family(outputs[:, 1:]) == top_family(full[:, 1:]))[attacks].mean() >= MIN_AGREEMENT
+    # And they are right: the problem is an easy one.
+    assert (top_family(outputs[:, 1:]) == rows.family)[attacks].mean() > 0.98
+    assert (detector.is_attack(outputs[:, 0]) == attacks).mean() > 0.99
+
+
+def test_families_do_not_make_the_score_coarser(workshop: Workshop) -> None:
+    model = load(workshop.flatbuffer("families-int8"))
+    assert 1 / 256 <= model.output.scale <= 1 / 255 * (1 + 1e-6)
+    assert model.output.zero_point == -128
+    assert model.output.width == 1 + len(FAMILIES)
+    assert takes_bins(model.input)
 
 
 def test_calibration_rows_reach_from_0_to_1() -> None:
@@ -149,3 +176,12 @@ def test_pruning_sets_the_share_to_zero_and_keeps_the_verdicts(workshop: Worksho
     assert (attacks == (workshop.scores("test") >= 0.5)).mean() >= MIN_AGREEMENT
     packed = {name: len(gzip.compress(workshop.flatbuffer(name))) for name in ("int8", "pruned")}
     assert packed["pruned"] < packed["int8"]
+
+
+def test_pruning_keeps_the_families(workshop: Workshop) -> None:
+    rows = load_rows(workshop.family_run, "test")
+    flatbuffer = workshop.flatbuffer("families-pruned")
+    outputs = Detector(workshop.bundle("families-pruned"), load(flatbuffer)).outputs(rows.raw)
+    attacks = rows.label == 1
+    assert (top_family(outputs[:, 1:]) == rows.family)[attacks].mean() > 0.98
+    assert ((outputs[:, 0] >= 0.5) == attacks).mean() > 0.99

@@ -18,11 +18,11 @@ from converters import worker
 from converters._tensorflow import keras, tf
 from converters.formats import Format
 from converters.prune import pruned_copy, zero_share
-from converters.quantize import to_flatbuffer, unrolled_twin
+from converters.quantize import check_shape, to_flatbuffer, unrolled_twin
 from edge_agent.contract.errors import EdgeIdsError
 from edge_agent.contract.runs import load_rows
-from tests.converters.toy_run import NAME, make_run
-from tests.detect.synthetic import COLUMNS
+from tests.converters.toy_run import NAME, make_family_run, make_run
+from tests.detect.synthetic import COLUMNS, FAMILIES
 
 layers = keras.layers
 
@@ -39,8 +39,7 @@ def main(folder: Path) -> None:
         (folder / f"{form.value}.tflite").write_bytes(flatbuffer)
 
     before = model.get_weights()
-    labels = load_rows(folder / "run", "train").label
-    pruned = pruned_copy(model, 0.5, scaled["train"], labels)
+    pruned = pruned_copy(model, 0.5, scaled["train"], load_rows(folder / "run", "train"))
     shares = {"full": zero_share(model), "pruned": zero_share(pruned)}
     shares["moved"] = float(
         any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
@@ -62,14 +61,16 @@ def main(folder: Path) -> None:
         branched=scores(branched, scaled["test"]),
         branched_twin=scores(unrolled_twin(branched), scaled["test"]),
     )
+    make_families(folder)
     inputs = keras.Input((len(COLUMNS),))
     garbage = folder / "garbage.keras"
     garbage.write_bytes(b"no model")
     failures = {
-        "two scores": lambda: to_flatbuffer(
-            keras.Model(inputs, layers.Dense(2)(inputs)), Format.FLOAT32, scaled["calibration"]
+        "two scores": lambda: check_shape(keras.Model(inputs, layers.Dense(2)(inputs))),
+        "one family too many": lambda: check_shape(
+            keras.Model(inputs, layers.Dense(4)(inputs)), FAMILIES
         ),
-        "pictures": lambda: unrolled_twin(keras.Sequential([layers.Input((4, 4, 1))])),
+        "pictures": lambda: check_shape(keras.Sequential([layers.Input((4, 4, 1))])),
         "no such operator": lambda: to_flatbuffer(
             keras.Model(inputs, layers.Lambda(foreign_operator)(inputs)),
             Format.INT8,
@@ -79,6 +80,33 @@ def main(folder: Path) -> None:
     }
     sentences = {name: sentence_of(attempt) for name, attempt in failures.items()}
     (folder / "sentences.json").write_text(json.dumps(sentences))
+
+
+def make_families(folder: Path) -> None:
+    """A model that names families: as floats, as integers, and pruned."""
+    run = make_family_run(folder / "family-run")
+    model = worker.load_model(folder / "family-run" / "models" / f"{NAME}.keras")
+    rows = {part: load_rows(folder / "family-run", part) for part in ("train", "calibration")}
+    scaled = {part: run.scaler.transform(rows[part].raw) for part in rows}
+    for form in (Format.FLOAT32, Format.INT8):
+        flatbuffer = to_flatbuffer(model, form, scaled["calibration"])
+        (folder / f"families-{form.value}.tflite").write_bytes(flatbuffer)
+    pruned = pruned_copy(model, 0.5, scaled["train"], rows["train"])
+    (folder / "families-pruned.tflite").write_bytes(
+        to_flatbuffer(pruned, Format.INT8, scaled["calibration"])
+    )
+    # What exceeds 1 is no share: the table needs a wider range, and so a coarser scale.
+    score, shares = model.output[:, :1], model.output[:, 1:]
+    wide = keras.Model(model.input, layers.Concatenate()([score, shares * 3.0]))
+    (folder / "families-wide.tflite").write_bytes(
+        to_flatbuffer(wide, Format.INT8, scaled["calibration"])
+    )
+    test = run.scaler.transform(load_rows(folder / "family-run", "test").raw)
+    np.savez(
+        folder / "family-outputs.npz",
+        test=np.asarray(model(test, training=False)),
+        train=np.asarray(model(scaled["train"], training=False)),
+    )
 
 
 def branched_model() -> Any:

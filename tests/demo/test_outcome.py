@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.demo.cli import report
-from benchmarks.demo.outcome import judge
+from benchmarks.demo.outcome import Outcome, judge
 from edge_agent.contract.alerts import MANY_SOURCES, Alert
 from trainer.datasets.truth import Campaign, Truth
 
@@ -84,13 +84,23 @@ def test_an_incident_explained_once_is_not_false_later() -> None:
     assert judge([ALERT, end], TRUTH).false_incidents == ()
 
 
-def test_silence_is_zero_of_one_and_said_so() -> None:
-    outcome = judge([], TRUTH)
+def test_the_first_incidents_last_word_names_the_family() -> None:
+    named = replace(ALERT, event="update", time_us=110 * S, last_seen_us=109 * S, family="scan")
+    other = replace(named, id="1" * 24, time_us=111 * S, family="dos")
+    outcome = judge([other, named, ALERT], TRUTH)
+    assert outcome.detections[0].named == "scan"
+    assert outcome.named_right == 1
+    assert judge([ALERT], TRUTH).named_right == 0
+    assert judge([], TRUTH).detections[0].named is None
+
+
+def shown(outcome: Outcome, **conversion: object) -> str:
     figures = {"accuracy": 0.5, "f1": 0.5, "false_alarm_rate": 0.5}
     latency = {"1": {"p50": 1.0}, "64": {"p50": 1.0}}
-    text = report(
+    return report(
         outcome,
         {
+            **conversion,
             "full": figures,
             "converted": figures,
             "latency_us_per_flow": {"full": latency, "converted": latency},
@@ -99,5 +109,20 @@ def test_silence_is_zero_of_one_and_said_so() -> None:
         "here",
         "there",
     )
+
+
+def test_families_are_shown_where_the_model_names_them() -> None:
+    outcome = judge([replace(ALERT, family="scan")], TRUTH)
+    text = shown(outcome, families=["scan", "dos"])
+    assert "families named right           1 of 1" in text
+    assert [line.split() for line in text.splitlines()[:2]] == [
+        ["campaign", "family", "named", "first", "alert", "after"],
+        ["syn-scan", "scan", "scan", "4.0", "s"],
+    ]
+    assert "named" not in shown(outcome, families=[])
+
+
+def test_silence_is_zero_of_one_and_said_so() -> None:
+    text = shown(judge([], TRUTH), families=["scan"])
     assert "not detected" in text
     assert "0 of 1" in text

@@ -1,4 +1,4 @@
-"""The tiny model file, opened with whichever interpreter is installed."""
+"""The small model files, opened with whichever interpreter is installed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from edge_agent.contract.bundle import Bundle
 from edge_agent.detect.detector import Detector
 
 TINY = Path(__file__).with_name("data") / "tiny.tflite"
+FAMILIES_MODEL = TINY.with_name("families.tflite")
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,9 @@ def tiny() -> Bundle:
 @pytest.fixture(scope="session")
 def detector() -> Detector:
     return Detector.open(TINY)
+
+
+@pytest.fixture(scope="session")
+def family_detector() -> Detector:
+    """Of a model that names families and takes protocol flags; see `data/make_tiny.py`."""
+    return Detector.open(FAMILIES_MODEL)

@@ -1,7 +1,8 @@
-"""A small detection problem with a known answer, for the model in `data/tiny.tflite`.
+"""Small detection problems with known answers, for the models in `data`. Seeded, numpy only.
 
 Attacks come from sources that begin many flows and are rarely answered; everything else is the same
-on both sides. Gateway columns, seeded, numpy only.
+on both sides. Gateway columns. In `family_problem`, for `data/families.tflite`, some of the attacks
+are floods: over UDP, on few ports, many packets between one pair of hosts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from edge_agent.contract.features import one_hot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +30,10 @@ COLUMNS: Final = (
     "Src Unanswered",
     "Pair Flows 60s",
 )
+
+FLAGS: Final = ("Protocol=6", "Protocol=17")
+FAMILY_COLUMNS: Final = (*COLUMNS, *FLAGS)
+FAMILIES: Final = ("dos", "scan")
 
 BENIGN_ROW: Final = (250_000.0, 6, 5, 900, 4_000, 19_600.0, 44.0, 2, 1.5, 2, 0.02, 2)
 ATTACK_ROW: Final = (40.0, 1, 1, 0, 0, 0.0, 50_000.0, 1, 400.0, 300, 0.97, 1.5)
@@ -62,3 +69,23 @@ def problem(rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8
         1 + counts(3, 3, 0.6),
     )
     return np.stack(columns, axis=1).astype(np.float32), label
+
+
+def family_problem(
+    rows: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Raw rows, shape (rows, len(FAMILY_COLUMNS)), labels, and families: k for FAMILIES[k - 1]."""
+    raw, label = problem(rows, seed)
+    rng = np.random.default_rng(seed + 1_000)
+    flood = (label == 1) & (rng.random(rows) < 0.4)
+    for name, middle in (
+        ("Src Ports", 2),
+        ("Pair Flows 60s", 150),
+        ("Total Fwd Packet", 40),
+        ("Total Length of Fwd Packet", 40_000),
+    ):
+        drawn = 1 + np.floor(middle * np.exp(rng.normal(0, 0.5, rows)))
+        raw[flood, COLUMNS.index(name)] = drawn[flood]
+    protocol = np.where(flood | (rng.random(rows) < 0.2), 17, 6)
+    family = np.where(flood, 1, 2 * label).astype(np.uint8)
+    return np.concatenate([raw, one_hot(protocol, FLAGS)], axis=1).astype(np.float32), label, family

@@ -18,8 +18,16 @@ from edge_agent.contract.scaling import Scaler
 from edge_agent.detect import interpreter
 from edge_agent.detect.detector import Detector, takes_bins
 from edge_agent.detect.interpreter import Tensor, load
+from edge_agent.detect.judgement import Judgement
 from tests.detect.spoiled import Offset, Spoiled
-from tests.detect.synthetic import ATTACK_ROW, BENIGN_ROW, COLUMNS, problem
+from tests.detect.synthetic import (
+    ATTACK_ROW,
+    BENIGN_ROW,
+    COLUMNS,
+    FAMILIES,
+    family_problem,
+    problem,
+)
 
 # Runtimes round differently in the last code of some layers; one score step is 1/256.
 _RUNTIME_TOLERANCE = 6 / 256
@@ -120,9 +128,59 @@ def test_other_numbers_that_are_not_finite_give_no_score(detector: Detector, val
 def test_columns_are_picked_from_whole_profile_rows(detector: Detector) -> None:
     names = detector.bundle.profile.columns
     values = np.arange(2.0 * len(names)).reshape(2, -1)
-    picked = detector.from_profile_rows(values)
+    picked = detector.from_profile_rows(values, np.array([6, 17]))
     assert picked.shape == (2, len(COLUMNS))
     assert picked[0].tolist() == [names.index(name) for name in COLUMNS]
+
+
+def test_protocol_flags_are_made_of_the_rows_protocol(family_detector: Detector) -> None:
+    names = family_detector.bundle.profile.columns
+    values = np.arange(3.0 * len(names)).reshape(3, -1)
+    before = values.copy()
+    picked = family_detector.from_profile_rows(values, np.array([6, 17, 1], dtype=np.uint8))
+    assert picked[:, -2:].tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert picked[0, :-2].tolist() == [names.index(name) for name in COLUMNS]
+    assert np.array_equal(values, before), "the meter's rows are not the detector's to change"
+
+
+def test_a_version_1_model_names_no_family(detector: Detector) -> None:
+    judged = detector.judge(np.array([BENIGN_ROW, ATTACK_ROW]))
+    assert judged.names() == ["unknown", "unknown"]
+    assert np.array_equal(judged.scores, detector.score(np.array([BENIGN_ROW, ATTACK_ROW])))
+
+
+def test_families_are_named(family_detector: Detector) -> None:
+    raw, label, family = family_problem(2000, seed=78)
+    judged = family_detector.judge(raw)
+    attacks = label == 1
+    assert (family_detector.is_attack(judged.scores) == attacks).mean() > 0.99
+    assert np.array_equal(judged.scores, family_detector.score(raw))
+    # The file's own figure is from other rows of the same problem.
+    right = (judged.family == family)[attacks].mean()
+    assert right > family_detector.bundle.metrics["converted"]["family_accuracy"] - 0.02 > 0.95
+    names = judged.names(attacks & (judged.family == 2))
+    assert set(names) == {FAMILIES[1]}
+    assert family_detector.outputs(raw).shape == (2000, 1 + len(FAMILIES))
+
+
+def test_a_family_that_does_not_convince_is_unknown() -> None:
+    outputs = np.array(
+        [[0.9, 0.5, 0.3, 0.2], [0.9, 0.2, 0.3, 0.5], [0.9, 0.4, 0.4, 0.2], [np.nan] * 4],
+        dtype=np.float32,
+    )
+    judged = Judgement.of(outputs, ("scan", "dos", "web"))
+    assert judged.names() == ["scan", "web", "unknown", "unknown"]
+    assert judged.family.tolist() == [1, 3, 0, 0]
+    assert judged.names(np.array([False, True, False, True])) == ["web", "unknown"]
+    assert Judgement.of(outputs[:0], ("scan", "dos", "web")).names() == []
+
+
+def test_rows_that_are_not_finite_have_no_family(family_detector: Detector) -> None:
+    raw, _, _ = family_problem(5, seed=79)
+    raw[2, 0] = np.nan
+    judged = family_detector.judge(raw)
+    assert np.isnan(judged.scores).tolist() == [False, False, True, False, False]
+    assert judged.names()[2] == "unknown"
 
 
 def test_rows_of_another_width_are_refused(detector: Detector) -> None:
@@ -138,6 +196,17 @@ def test_a_model_of_another_width_is_refused(tiny: Bundle) -> None:
     )
     with pytest.raises(InterpreterError, match="12 numbers to 1, not its 5 features"):
         Detector(narrow, load(tiny.flatbuffer))
+
+
+def test_families_that_the_model_has_no_columns_for_are_refused(
+    tiny: Bundle, family_detector: Detector
+) -> None:
+    named = dataclasses.replace(tiny, families=("scan", "dos"))
+    with pytest.raises(InterpreterError, match="to 1, not its 12 features to one score and 2 fam"):
+        Detector(named, load(tiny.flatbuffer))
+    bundle = dataclasses.replace(family_detector.bundle, families=())
+    with pytest.raises(InterpreterError, match="to 3, not its 14 features to one score;"):
+        Detector(bundle, load(bundle.flatbuffer))
 
 
 def test_an_altered_file_is_refused_before_the_interpreter_sees_it(

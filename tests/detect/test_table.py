@@ -14,7 +14,7 @@ from edge_agent.contract.profiles import PROFILES
 from edge_agent.detect import table
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.table import ScoreSummary, score_table
-from tests.detect.synthetic import ATTACK_ROW, BENIGN_ROW, COLUMNS, problem
+from tests.detect.synthetic import ATTACK_ROW, BENIGN_ROW, COLUMNS, family_problem, problem
 
 HEADER = ",".join(COLUMNS)
 
@@ -64,6 +64,44 @@ def test_columns_are_added_and_all_others_carried_through(folder: Path, detector
     assert summary == ScoreSummary(
         rows=2, attacks=1, benign=1, invalid=0, repeated_headers=0, empty_lines=0
     )
+
+
+FAMILY_HEADER = f"Protocol,{HEADER}"
+SCAN = f"6,{ATTACK}"
+
+
+def test_a_model_with_families_adds_a_column(folder: Path, family_detector: Detector) -> None:
+    raw, _, _ = family_problem(60, seed=5)
+    # The column stands where a table has it, and only as the number it is.
+    lines = [f"{6 if row[-2] else 17 if row[-1] else 1},{line(row[:-2])}" for row in raw]
+    content = "\n".join([FAMILY_HEADER, *lines, SCAN.replace("6,", ",", 1)])
+    rows, summary = scored(folder, family_detector, content)
+    judged = family_detector.judge(raw)
+    attacks = family_detector.is_attack(judged.scores)
+    assert list(rows[0])[-3:] == ["score", "verdict", "family"]
+    assert [row["family"] for row in rows[:-1]] == [
+        name if attack else "" for name, attack in zip(judged.names(), attacks, strict=True)
+    ]
+    assert {row["family"] for row in rows} >= {"dos", "scan", ""}
+    assert [row["score"] for row in rows[:-1]] == [f"{score:.6f}" for score in judged.scores]
+    # Without a protocol there are no flags, and so no score.
+    assert (rows[-1]["score"], rows[-1]["verdict"], rows[-1]["family"]) == ("", "invalid", "")
+    assert summary.invalid == 1
+
+
+def test_flags_need_the_protocol_column(folder: Path, family_detector: Detector) -> None:
+    error = refused(folder, family_detector, f"{HEADER}\n{ATTACK}\n")
+    assert isinstance(error, SchemaMismatch)
+    assert "lacks 1 of the model's columns (Protocol)" in str(error)
+
+
+def test_a_family_column_of_another_model_is_not_overwritten(
+    folder: Path, detector: Detector, family_detector: Detector
+) -> None:
+    content = f"Family,{FAMILY_HEADER}\nx,{SCAN}\n"
+    assert "has a column 'family' already" in str(refused(folder, family_detector, content))
+    rows, _ = scored(folder, detector, content)
+    assert rows[0]["Family"] == "x", "a model without families does not mind"
 
 
 def test_chunks_do_not_show(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from edge_agent.contract.runs import PARTS, Run, load_rows
 from tests.trainer.flowfiles import Csv, cve, improved, labels_of
 from trainer.cli import main
+from trainer.models.base import FitSettings, Part
 from trainer.models.registry import MODELS
 
 if TYPE_CHECKING:
@@ -40,12 +42,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of every model."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    result = train("--data", data, "--model", *MODELS, *QUICK, "--output", folder)
+    words = ("--model", *MODELS, "--split", "random", "--ablation", *QUICK)
+    result = train("--data", data, *words, "--output", folder)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("model")
-    assert len(lines) == 1 + len(MODELS)
-    assert "epoch" not in result.stdout
+    assert len([line for line in lines[1:] if not line.startswith("paper")]) == len(MODELS)
+    assert "training on" not in result.stdout
     return folder
 
 
@@ -56,22 +59,40 @@ def metrics_of(run: Path) -> dict[str, Any]:
 
 def test_the_folder_is_complete(run: Path) -> None:
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    assert files == {
+    plots = {name for name in files if name.startswith("plots/")}
+    assert files - plots == {
         "run.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
         "scaler.npy",
         "models/cnn-lstm.keras",
         "models/mlp.keras",
+        "models/autoencoder.keras",
         "models/boosted-trees.txt",
+        "models/random-forest.npz",
+        "models/svm.npz",
         "rows/train.npz",
         "rows/calibration.npz",
         "rows/test.npz",
-        "plots/accuracy.png",
-        "plots/loss.png",
-        *(f"plots/confusion-{name}.png" for name in MODELS),
     }
+    assert {f"plots/{name}.png" for name in ("accuracy", "loss", "roc", "precision-recall")} < plots
+    assert {f"plots/confusion-{name}.png" for name in MODELS} < plots
     assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_every_saved_model_scores_as_it_was_judged(run: Path) -> None:
+    opened = Run.open(run)
+    rows = load_rows(run, "test")
+    part = Part(rows.raw, opened.scaler.bins(rows.raw), rows.label, rows.family)
+    metrics = metrics_of(run)
+    for name, model in opened.models.items():
+        settings = FitSettings(model.size, 1, 32, 0, families=opened.families)
+        loaded = MODELS[name].load(run / model.file, settings)
+        flagged = loaded.scores(part) >= model.threshold
+        counts = metrics["models"][name]["test"]["confusion"]
+        assert int(flagged[rows.label == 1].sum()) == counts["tp"], name
+        assert int(flagged[rows.label == 0].sum()) == counts["fp"], name
 
 
 def test_the_folder_opens_by_its_contract(run: Path) -> None:
@@ -83,9 +104,10 @@ def test_the_folder_opens_by_its_contract(run: Path) -> None:
     assert not opened.models["boosted-trees"].convertible
     assert opened.provenance["seed"] == 0
     assert opened.provenance["packages"]["tensorflow"]
+    assert opened.families == ("ddos", "botnet")
     metrics = metrics_of(run)
     for name, model in opened.models.items():
-        assert (run / model.file).is_file() or not metrics["models"][name]["saved"]
+        assert (run / model.file).is_file()
         assert model.threshold == metrics["models"][name]["threshold"]
     for part in PARTS:
         rows = load_rows(run, part)
@@ -93,6 +115,8 @@ def test_the_folder_opens_by_its_contract(run: Path) -> None:
         assert rows.label.dtype == np.uint8
         assert rows.raw.shape == (len(rows.label), 78)
         assert np.isfinite(rows.raw).all()
+        assert set(rows.family[rows.label == 1].tolist()) == {1, 2}
+        assert not rows.family[rows.label == 0].any()
         assert set(rows.label.tolist()) == {0, 1}
 
 
@@ -120,12 +144,20 @@ def test_metrics(run: Path) -> None:
             "test"
         ]["labels"]
         assert test["per_class"]["Botnet"]["family"] == "botnet"
+        low, high = test["intervals"]["f1"]
+        assert low <= test["f1"] <= high
+    assert {"naming", "roc_auc"} < metrics["models"]["cnn-lstm"]["test"].keys()
+    left_out = metrics["ablation"]["left_out"]
+    assert "Destination Port" in left_out
+    assert metrics["ablation"]["models"].keys() == metrics["models"].keys()
+    assert metrics["interrupted"] is False
 
 
 def test_the_report_stands_alone(run: Path) -> None:
     page = (run / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2 + len(MODELS)
-    assert "http" not in page
+    plots = list((run / "plots").iterdir())
+    assert page.count("data:image/png;base64,") == len(plots)
+    assert not re.search(r"https?:", page)
     assert "cnn-lstm edge" in page
     assert "negative duration" in page
 
@@ -136,7 +168,8 @@ def test_plots_are_images(run: Path) -> None:
 
 
 def test_equal_seeds_give_equal_metrics(data: Path, run: Path, tmp_path: Path) -> None:
-    result = train("--data", data, *QUICK, "--json", "--quiet", "--output", tmp_path / "again")
+    words = (*QUICK, "--split", "random", "--json", "--quiet", "--output", tmp_path / "again")
+    result = train("--data", data, *words)
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     printed = json.loads(result.stdout)
@@ -147,16 +180,53 @@ def test_equal_seeds_give_equal_metrics(data: Path, run: Path, tmp_path: Path) -
         assert printed["models"]["cnn-lstm"][key] == first["models"]["cnn-lstm"][key]
 
 
-@pytest.mark.parametrize("split", ["dedup", "time", "group"])
-def test_other_splits(split: str, tmp_path: Path) -> None:
+def test_several_splits_and_other_data(tmp_path: Path) -> None:
     labels = labels_of(BENIGN=3, DDoS=1) * 50
     path = improved(labels).write(tmp_path / "a.csv")
-    words = ("--data", path, "--model", "boosted-trees", "--split", split)
-    result = train(*words, "--output", tmp_path / "run")
+    other = improved(labels_of(BENIGN=30, Portscan=9), seed=5).write(tmp_path / "b.csv")
+    result = train(
+        *("--data", path, "--test-data", other, "--model", "boosted-trees", "--one-hot"),
+        *("--split", "time", "group", "random", "--max-far", "0.5", "--output", tmp_path / "run"),
+    )
     assert result.exit_code == 0, result.stderr
     metrics = metrics_of(tmp_path / "run")
-    assert metrics["split"] == split
+    assert metrics["split"] == "time"
+    assert metrics["splits"].keys() == {"group", "random"}
+    for block in metrics["splits"].values():
+        assert block["models"]["boosted-trees"]["test"]["rows"]
     assert metrics["data"]["feature_set"] == "edge-improved"
+    assert metrics["cross"]["models"]["boosted-trees"]["test"]["rows"] == 39
+    entry = metrics["models"]["boosted-trees"]
+    assert entry["validation"]["false_alarm_rate"] <= 0.5
+    assert "50" in entry["threshold_rule"]
+    names = [feature.name for feature in Run.open(tmp_path / "run").features]
+    assert names[-2:] == ["Protocol=6", "Protocol=17"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "On other data" in page
+    assert "Other splits" in page
+
+
+def test_a_split_that_cannot_be_dealt_is_told_before_anything_is_fitted(
+    data: Path, tmp_path: Path
+) -> None:
+    words = ("--data", data, "--model", "boosted-trees", "--split", "dedup", "time")
+    assert "no time" in refused(tmp_path, *words)
+
+
+def test_a_search_decides_the_hyper_parameters(data: Path, tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text('method = "grid"\n[space]\nrounds = [1, 40]\n')
+    words = ("--data", data, "--model", "boosted-trees", "--search", space)
+    result = train(*words, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    search = metrics_of(tmp_path / "run")["search"]
+    assert [trial["parameters"] for trial in search["trials"]] == [{"rounds": 1}, {"rounds": 40}]
+    assert search["best"] in ({"rounds": 1}, {"rounds": 40})
+    assert "Search" in (tmp_path / "run" / "report.html").read_text()
+    space.write_text('method = "grid"\n[space]\nronds = [1, 40]\n')
+    message = refused(tmp_path, *words, "--force")
+    assert "ronds" in message
+    assert "rounds" in message
 
 
 def test_a_folder_and_several_files_after_one_flag(data: Path, tmp_path: Path) -> None:
@@ -190,7 +260,7 @@ def refused(folder: Path, *words: object, code: int = 1) -> str:
         (cve(labels_of(BENIGN=30)), "holds only BENIGN rows"),
         (cve(labels_of(DDoS=30)), "holds only attacks"),
         (Csv(["a", "b"], [["1", "2"]]), "no flow table of a known layout"),
-        (cve([]), "no row to learn from"),
+        (cve([]), "holds no labelled flow"),
     ],
 )
 def test_bad_tables(tmp_path: Path, made: Csv, words: str) -> None:

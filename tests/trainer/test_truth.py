@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.contract.errors import TableError
-from trainer.datasets.truth import TAIL_S, Campaign, Flow, Truth
+from trainer.datasets.endpoints import ENDS
+from trainer.datasets.truth import TAIL_S, Campaign, Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 SECOND_US = 1_000_000
 START_US = 1_700_000_000 * SECOND_US
@@ -55,6 +61,30 @@ def load(folder: Path, content: object) -> Truth:
     return Truth.load(path)
 
 
+@dataclass(frozen=True)
+class Flow:
+    """Addresses as integers, each with its port."""
+
+    source: tuple[int, int]
+    destination: tuple[int, int]
+    protocol: int
+    start_us: int
+
+    @property
+    def connection(self) -> tuple[object, ...]:
+        return *sorted((self.source, self.destination)), self.protocol
+
+
+def ends(flows: Sequence[Flow]) -> NDArray[Any]:
+    rows = [
+        (source, destination, source_port, destination_port, one.protocol, one.start_us)
+        for one in flows
+        for source, source_port in [one.source]
+        for destination, destination_port in [one.destination]
+    ]
+    return np.array(rows, dtype=ENDS)
+
+
 def flow(
     start_us: int = START_US,
     source: str = ATTACKER,
@@ -81,7 +111,7 @@ def truth(tmp_path: Path) -> Truth:
 
 
 def is_attack(truth: Truth, *flows: Flow) -> list[bool]:
-    return [match is not None for match in truth.match(flows)]
+    return [number >= 0 for number in truth.match(ends(flows)).tolist()]
 
 
 @pytest.mark.parametrize(
@@ -114,9 +144,7 @@ def test_any_protocol_and_any_port(tmp_path: Path) -> None:
 def test_the_first_campaign_in_the_file_decides(tmp_path: Path) -> None:
     content = facts()
     content["campaigns"].append(content["campaigns"][0] | {"id": "a04", "label": "second"})
-    [match] = load(tmp_path, content).match([flow()])
-    assert match is not None
-    assert match.label == "nmap-syn-scan"
+    assert load(tmp_path, content).match(ends([flow()])).tolist() == [0]
 
 
 def test_the_tail_of_a_long_flow_belongs_to_its_attack(truth: Truth) -> None:
@@ -144,6 +172,21 @@ def test_an_earlier_benign_row_makes_no_tail(tmp_path: Path) -> None:
     before = flow(start_us=START_US - SECOND_US)
     after = flow(start_us=START_US + SECOND_US)
     assert is_attack(truth, before, after) == [False, False]
+
+
+def test_the_body_of_another_attack_makes_no_tail(tmp_path: Path) -> None:
+    content = facts(end_us=START_US + 10 * SECOND_US)
+    later = {
+        "id": "a04",
+        "start_us": START_US + 30 * SECOND_US,
+        "end_us": START_US + 40 * SECOND_US,
+    }
+    content["campaigns"].append(content["campaigns"][0] | later)
+    truth = load(tmp_path, content)
+    during, tail = flow(), flow(start_us=START_US + 42 * SECOND_US)
+    assert is_attack(truth, during, tail) == [True, False]
+    second = flow(start_us=START_US + 35 * SECOND_US)
+    assert truth.match(ends([during, tail, second])).tolist() == [0, 1, 1]
 
 
 addresses = st.sampled_from([ATTACKER, VICTIM, STRANGER, "10.44.0.255", "10.44.1.0"])
@@ -182,15 +225,61 @@ def module_truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 @given(many=st.lists(flows, max_size=12))
 def test_rule_and_tail_against_the_plain_rule(module_truth: Truth, many: list[Flow]) -> None:
     [campaign] = module_truth.campaigns
-    for one, match in zip(many, module_truth.match(many), strict=True):
+    for one, match in zip(many, module_truth.match(ends(many)).tolist(), strict=True):
         if plainly(campaign, one):
-            assert match is campaign
-        elif match is not None:
+            assert match == 0
+        elif match >= 0:
             # Only a tail may be an attack beyond the plain rule, and a tail has a body.
             assert campaign.end_us < one.start_us <= campaign.end_us + TAIL_S * SECOND_US
             assert any(
                 plainly(campaign, other) and other.connection == one.connection for other in many
             )
+
+
+def one_by_one(truth: Truth, many: list[Flow]) -> list[int]:
+    """`Truth.match` as its module's head describes it: in order of time, each flow by itself."""
+    labelled: dict[tuple[object, ...], set[int]] = {}
+    result = [-1] * len(many)
+    for index in sorted(range(len(many)), key=lambda index: many[index].start_us):
+        one = many[index]
+        earlier = labelled.setdefault(one.connection, set())
+        concerned = [
+            number
+            for number, campaign in enumerate(truth.campaigns)
+            if plainly(replace(campaign, start_us=0, end_us=2**62), one)
+        ]
+        for is_tail in (False, True):
+            for number in concerned:
+                campaign = truth.campaigns[number]
+                start_us, end_us = campaign.start_us, campaign.end_us
+                if is_tail:
+                    start_us, end_us = end_us + 1, end_us + int(TAIL_S * SECOND_US)
+                fits = start_us <= one.start_us <= end_us and (not is_tail or number in earlier)
+                if fits and result[index] < 0:
+                    result[index] = number
+        if result[index] >= 0:
+            earlier.add(result[index])
+    return result
+
+
+@given(
+    many=st.lists(flows, max_size=12),
+    windows=st.lists(st.tuples(st.integers(-10, 60), st.integers(0, 9)), max_size=4),
+)
+def test_arrays_say_what_flows_one_by_one_do(
+    module_truth: Truth, many: list[Flow], windows: list[tuple[int, int]]
+) -> None:
+    [campaign] = module_truth.campaigns
+    campaigns = tuple(
+        replace(
+            campaign,
+            start_us=START_US + start_s * SECOND_US,
+            end_us=START_US + (start_s + length_s) * SECOND_US,
+        )
+        for start_s, length_s in windows
+    )
+    truth = replace(module_truth, campaigns=campaigns)
+    assert truth.match(ends(many)).tolist() == one_by_one(truth, many)
 
 
 @given(many=st.lists(flows, max_size=12), order=st.randoms())

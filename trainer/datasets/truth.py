@@ -13,18 +13,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from edge_agent.contract.errors import TableError
-from trainer.datasets.labels import BENIGN
+from trainer.datasets.endpoints import (
+    address_span,
+    clock,
+    connections,
+    inside,
+    port_span,
+    turned,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from edge_agent.flow.rows import FlowRow
+    from numpy.typing import NDArray
+
+    from trainer.datasets.endpoints import Span
 
 SCHEMA_VERSION: Final = 1
 
@@ -32,38 +40,6 @@ SCHEMA_VERSION: Final = 1
 TAIL_S: Final = 5.0
 
 _RECORD_AGAIN: Final = "use the truth.json that was written with the capture"
-
-Span = tuple[int, int]
-"""Lowest and highest value of a range, both included: addresses as integers, or ports."""
-
-Endpoint = tuple[int, int]
-"""Address as an integer, and port."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What labelling needs to know of a flow. Addresses as integers, time in µs since 1970."""
-
-    source: Endpoint
-    destination: Endpoint
-    protocol: int
-    start_us: int
-
-    @classmethod
-    def of(cls, row: FlowRow) -> Flow:
-        """Take it from a metered row."""
-        return cls(
-            source=(int(IPv4Address(row.source_address)), row.source_port),
-            destination=(int(IPv4Address(row.destination_address)), row.destination_port),
-            protocol=row.protocol,
-            start_us=row.start_us,
-        )
-
-    @property
-    def connection(self) -> tuple[Endpoint, Endpoint, int]:
-        """The same for both directions."""
-        low, high = sorted((self.source, self.destination))
-        return low, high, self.protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +65,18 @@ class Campaign:
     protocol: int | None
     ports: tuple[Span, ...] | None
 
-    def concerns(self, flow: Flow) -> bool:
-        """Whether endpoints, protocol and victim's port match; time is asked separately."""
-        if self.protocol not in (None, flow.protocol):
-            return False
-        return self._aimed(flow.source, flow.destination) or self._aimed(
-            flow.destination, flow.source
-        )
+    def concerns(self, ends: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether endpoints, protocol and victim's port match; time is asked separately.
 
-    def _aimed(self, attacker: Endpoint, victim: Endpoint) -> bool:
-        return (
-            _inside(attacker[0], self.attackers)
-            and _inside(victim[0], self.victims)
-            and (self.ports is None or _inside(victim[1], self.ports))
-        )
+        Args:
+            ends: dtype `endpoints.ENDS`, shape (n_flows,).
+        """
+        found = self._aimed(ends) | self._aimed(turned(ends))
+        return found if self.protocol is None else found & (ends["protocol"] == self.protocol)
+
+    def _aimed(self, ends: NDArray[Any]) -> NDArray[np.bool_]:
+        found = inside(ends["source"], self.attackers) & inside(ends["destination"], self.victims)
+        return found if self.ports is None else found & inside(ends["destination_port"], self.ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,48 +142,33 @@ class Truth:
         if last_us < self.start_us or first_us > self.end_us:
             raise TableError(
                 self.path,
-                f"describes {_clock(self.start_us)} to {_clock(self.end_us)}, but {capture} holds"
-                f" {_clock(first_us)} to {_clock(last_us)}",
+                f"describes {clock(self.start_us)} to {clock(self.end_us)}, but {capture} holds"
+                f" {clock(first_us)} to {clock(last_us)}",
                 remedy=_RECORD_AGAIN,
             )
 
-    def match(self, flows: Sequence[Flow]) -> list[Campaign | None]:
-        """The campaign of every flow, in the order given; None: benign.
+    def match(self, ends: NDArray[Any]) -> NDArray[np.int32]:
+        """The campaign of every flow, shape (n_flows,): index into `campaigns`; -1: benign.
 
         Args:
-            flows: All of a capture, in any order.
+            ends: All flows of a capture, in any order; dtype `endpoints.ENDS`, shape (n_flows,).
         """
-        concerned: dict[tuple[Endpoint, Endpoint, int], tuple[Campaign, ...]] = {}
-        labelled: dict[tuple[Endpoint, Endpoint, int], set[str]] = {}
-        result: list[Campaign | None] = [None] * len(flows)
-        # In order of time, so that "an earlier row" has been decided when it is asked for.
-        for index in sorted(range(len(flows)), key=lambda i: flows[i].start_us):
-            flow = flows[index]
-            key = flow.connection
-            if key not in concerned:
-                concerned[key] = tuple(c for c in self.campaigns if c.concerns(flow))
-            earlier = labelled.get(key, set())
-            result[index] = _decide(concerned[key], flow.start_us, earlier)
-            decided = result[index]
-            if decided is not None:
-                labelled.setdefault(key, set()).add(decided.id)
+        result = np.full(len(ends), -1, dtype=np.int32)
+        start_us = ends["start_us"]
+        for number, campaign in enumerate(self.campaigns):
+            during = (start_us >= campaign.start_us) & (start_us <= campaign.end_us)
+            index = np.flatnonzero((result < 0) & during)
+            result[index[campaign.concerns(ends[index])]] = number
+        # A tail begins after its campaign's end, so every row that can vouch for it is decided.
+        connection = connections(ends)
+        tail_us = int(TAIL_S * 1e6)
+        for number, campaign in enumerate(self.campaigns):
+            after = (start_us > campaign.end_us) & (start_us <= campaign.end_us + tail_us)
+            index = np.flatnonzero((result < 0) & after)
+            index = index[campaign.concerns(ends[index])]
+            known = np.isin(connection[index], connection[result == number])
+            result[index[known]] = number
         return result
-
-    def labels(self, rows: Iterable[FlowRow]) -> list[str]:
-        """Labels of metered rows, in their order."""
-        matches = self.match([Flow.of(row) for row in rows])
-        return [campaign.label if campaign else BENIGN for campaign in matches]
-
-
-def _decide(candidates: tuple[Campaign, ...], start_us: int, earlier: set[str]) -> Campaign | None:
-    for campaign in candidates:
-        if campaign.start_us <= start_us <= campaign.end_us:
-            return campaign
-    tail_us = int(TAIL_S * 1e6)
-    for campaign in candidates:
-        if campaign.id in earlier and campaign.end_us < start_us <= campaign.end_us + tail_us:
-            return campaign
-    return None
 
 
 def _campaign(item: dict[str, Any]) -> Campaign:
@@ -223,31 +182,8 @@ def _campaign(item: dict[str, Any]) -> Campaign:
         label=str(item["label"]),
         start_us=start_us,
         end_us=end_us,
-        attackers=tuple(_addresses(text) for text in item["attackers"]),
-        victims=tuple(_addresses(text) for text in item["victims"]),
+        attackers=tuple(address_span(text) for text in item["attackers"]),
+        victims=tuple(address_span(text) for text in item["victims"]),
         protocol=None if protocol is None else int(protocol),
-        ports=None if ports is None else tuple(_ports(entry) for entry in ports),
+        ports=None if ports is None else tuple(port_span(entry) for entry in ports),
     )
-
-
-def _addresses(text: str) -> Span:
-    try:
-        network = IPv4Network(text, strict=False)
-    except (AddressValueError, NetmaskValueError) as error:
-        raise ValueError(f"{text!r} is no IPv4 address or network") from error
-    return int(network.network_address), int(network.broadcast_address)
-
-
-def _ports(entry: int | list[int]) -> Span:
-    low, high = (entry, entry) if isinstance(entry, int) else entry
-    if not 0 <= low <= high <= 65_535:
-        raise ValueError(f"{entry!r} is no port or range of ports")
-    return low, high
-
-
-def _inside(value: int, spans: tuple[Span, ...]) -> bool:
-    return any(low <= value <= high for low, high in spans)
-
-
-def _clock(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,1 @@
+"""Tables as large as the published ones: made, read, and measured."""

@@ -1,0 +1,1 @@
+"""Every model on the same rows."""
