@@ -52,7 +52,8 @@ def pruned_copy(model: Any, share: float, scaled: NDArray[np.float32], rows: Row
     prunable = (keras.layers.Conv1D, keras.layers.Dense, keras.layers.LSTM, keras.layers.GRU)
 
     def wrapped(layer: Any) -> Any:
-        if isinstance(layer, prunable):
+        # What is fixed in training was put there on purpose, one weight a column.
+        if isinstance(layer, prunable) and layer.trainable:
             return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
         return layer
 

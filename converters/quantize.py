@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from converters._tensorflow import tf
 from converters.calibration import calibration_rows
 from converters.formats import Format, first_line
+from converters.strip import stripped
 from edge_agent.contract.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -91,11 +92,6 @@ def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> byte
             " that TFLite has built in."
         ) from error
     return stripped(flatbuffer)
-
-
-def stripped(flatbuffer: bytes) -> bytes:
-    """The flatbuffer without what no interpreter needs, which computes the same."""
-    return flatbuffer
 
 
 def check_shape(model: Any, families: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.contract.features import CATEGORICAL, FEATURE_SETS
 from edge_agent.contract.profiles import PROFILES
 from trainer.datasets.cleaning import CleaningSettings
-from trainer.datasets.sources import Source, feature_set, find_files, plan
+from trainer.datasets.sources import CAPTURE_PROFILE, Source, feature_set, find_files, plan
 from trainer.experiment import Choice
 from trainer.folder import check_free
 from trainer.search_space import SearchSpace
@@ -44,7 +44,7 @@ class Options:
     test_data: tuple[str, ...] = ()
     test_labels: tuple[str, ...] = ()
     ablation: bool = False
-    epochs: int = 30
+    epochs: int = 20
     batch_size: int = 256
     loss: str = "weighted"
     families: bool = True
@@ -86,6 +86,11 @@ class Task:
     def cleaning(self) -> CleaningSettings:
         """What to do with doubtful rows."""
         return CleaningSettings(attempted=self.options.attempted)
+
+    @property
+    def by_campaign(self) -> bool:
+        """Whether campaigns count alike, not rows: in recordings for live detection."""
+        return self.profile == CAPTURE_PROFILE
 
     @property
     def leaky(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 from edge_agent.contract.bundle import ModelFeature
 from edge_agent.contract.profiles import PROFILES
 from edge_agent.contract.runs import Rows, Run, TrainedModel, save_rows
+from trainer.balance import SWAPPED_SHARE, campaign_weights
 from trainer.datasets.captures import Talk as ReadingTalk
 from trainer.datasets.sources import read
 from trainer.datasets.splits import Split, split, stratified_sample
@@ -41,6 +42,7 @@ CALIBRATION_ROWS: Final = 1000
 # make every run folder 300 MB.
 KEPT_TRAINING_ROWS: Final = 200_000
 _CROSS: Final = "cross"
+_SWAP_NOISE: Final = "swap_noise"
 # Of the plan: a worker may keep its copy of the data elsewhere.
 _PATHS: Final = frozenset({"data", "labels", "test_data", "test_labels", "files"})
 
@@ -152,6 +154,7 @@ class _Running:
             loss=options.loss,
             stopping=interruption,
             talk=talk,
+            tuning=_tuning(task),
         )
         self.judged: list[Judged] = []
         self.rows: Deal
@@ -224,8 +227,13 @@ class _Running:
             }
 
     def _deal(self, dealt: Split) -> Deal:
-        options = self._task.options
-        return deal(dealt.table, dealt.part, options.scaler, families=options.families)
+        options, table = self._task.options, dealt.table
+        if self._task.by_campaign:
+            weight = np.ones(len(table), dtype=np.float32)
+            train = dealt.part == 0
+            weight[train] = campaign_weights(table.file[train], table.label[train])
+            table = replace(table, weight=weight)
+        return deal(table, dealt.part, options.scaler, families=options.families)
 
     def _measured(self, rows: Deal, name: str) -> dict[str, Any]:
         """Fit models that are not kept: their figures."""
@@ -266,6 +274,17 @@ class _Running:
             },
             provenance=provenance(task.options, metrics["data"]),
         ).save(folder)
+
+
+def _tuning(task: Task) -> dict[str, dict[str, object]]:
+    """Hyper-parameters that follow from the data."""
+    if not task.by_campaign:
+        return {}
+    return {
+        choice.name: {_SWAP_NOISE: SWAPPED_SHARE}
+        for choice in task.choices
+        if _SWAP_NOISE in choice.kind.tunables and choice.kind.learns_from == "both"
+    }
 
 
 def _save_rows(folder: Path, rows: Deal, seed: int) -> None:

@@ -27,7 +27,7 @@ from trainer.options import SeveralValues
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_MODELS: Final = ("cnn-lstm", "mlp", "autoencoder", "svm", "random-forest", "boosted-trees")
+_MODELS: Final = ("cnn-lstm", "autoencoder", "svm", "random-forest", "boosted-trees")
 _CONVERTED: Final = "cnn-lstm"
 
 

@@ -4,7 +4,7 @@ The flatbuffer comes first, a zip archive behind it, the way TFLite Metadata pac
 files: any TFLite interpreter loads the file, any unzip lists it. Inside the zip:
 
     bundle.json      what this module reads and writes
-    scaler.npy       the scaler's table (see `contract.scaling`)
+    scaler.bin       the scaler's table (see `Scaler.packed`)
     MODEL_CARD.md    the same facts for people
 
 Opening checks all of it and refuses with a sentence that says which part does not fit.
@@ -22,7 +22,8 @@ Versions:
 
 1. The first.
 2. `families`: the model's output has a column for each of them behind the score. A file of
-   version 1 has none. Features may be of `features.CATEGORICAL`.
+   version 1 has none. Features may be of `features.CATEGORICAL`. The scaler's table is packed;
+   version 1 has it as `scaler.npy`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ _TFLITE_MARK: Final = b"TFL3"
 # Zip members get a fixed date, so that the same inputs give the same bytes.
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
+_SCALER: Final = "scaler.bin"
 _MAKE_AGAIN: Final = "convert the run again with edge-convert"
 
 
@@ -135,7 +137,7 @@ class Bundle:
 
     def to_bytes(self) -> bytes:
         """The whole model file."""
-        table = self.scaler.to_bytes()
+        table = self.scaler.packed()
         facts = {
             "format_version": FORMAT_VERSION,
             "name": self.name,
@@ -152,7 +154,7 @@ class Bundle:
             },
             "scaler": {
                 "kind": self.scaler.kind,
-                "file": "scaler.npy",
+                "file": _SCALER,
                 "sha256": hashlib.sha256(table).hexdigest(),
             },
             "provenance": self.provenance,
@@ -164,7 +166,7 @@ class Bundle:
         with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
             for name, data in (
                 ("bundle.json", json.dumps(facts, indent=1, ensure_ascii=False).encode()),
-                ("scaler.npy", table),
+                (_SCALER, table),
                 ("MODEL_CARD.md", self.model_card.encode()),
             ):
                 member = zipfile.ZipInfo(name, _ZIP_DATE)
@@ -266,7 +268,11 @@ def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: 
             remedy="update edge-ids on this machine",
         )
     try:
-        scaler = Scaler.from_bytes(facts["scaler"]["kind"], table)
+        if version == 1:
+            scaler = Scaler.from_bytes(facts["scaler"]["kind"], table)
+        else:
+            kind, width = facts["scaler"]["kind"], len(facts["features"])
+            scaler = Scaler.from_packed(kind, table, width)
     except ValueError as error:
         raise ModelFileError(path, f"has a broken scaler ({error})", remedy=_MAKE_AGAIN) from error
     features = tuple(ModelFeature(item["name"], item["unit"]) for item in facts["features"])

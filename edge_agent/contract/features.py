@@ -278,12 +278,19 @@ _EDGE_IMPROVED = (
     " 40 41 42 44 45 46 47 48 49 50 51 52 57 58 59 60 61 62 69 71 72 73 74 75 76 77 78"
 )
 
+# The published improved files predate these two columns of the tool.
+IMPROVED_LATER: Final = ("Bwd Act Data Pkts", "Bwd Seg Size Min")
+
 _EDGE_IMPROVED_NAMES = (*_named(IMPROVED, _EDGE_IMPROVED), "Fwd RST Flags", "Bwd RST Flags")
 
 FEATURE_SETS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "paper78": ("cic2017", tuple(feature.name for feature in CIC2017)),
     "edge40": ("cic2017", _named(CIC2017, _EDGE40)),
     "edge-improved": ("improved", _EDGE_IMPROVED_NAMES),
+    "improved79": (
+        "improved",
+        tuple(feature.name for feature in IMPROVED if feature.name not in IMPROVED_LATER),
+    ),
     "edge-gateway": (
         "gateway",
         (*_EDGE_IMPROVED_NAMES, *(feature.name for feature in CONTEXT)),

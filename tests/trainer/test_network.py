@@ -51,6 +51,7 @@ def rows(count: int) -> Rows:
         (numbers % 2).astype(np.uint8),
         np.zeros(count, np.uint8),
         numbers.astype(np.float32),
+        (numbers % 2).astype(np.float32),
     )
 
 
@@ -132,6 +133,7 @@ def losses(kind: str, logits: list[list[float]], target: list[int], family: list
             np.array(target, np.uint8),
             np.array(family, np.uint8),
             np.ones(len(target), np.float32),
+            np.array(target, np.float32),
         ),
         0,
         Share(),

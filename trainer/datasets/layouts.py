@@ -20,6 +20,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.contract.features import IMPROVED_LATER
 from edge_agent.contract.profiles import PROFILES
 from edge_agent.flow.rows import IP_VERSION, ROW_COLUMNS
 
@@ -104,11 +105,9 @@ class Layout:
 
 _JAVA_ENDPOINTS: Final = Endpoints("Src IP", "Src Port", "Dst IP", "Dst Port", "Protocol")
 
-# The published improved files predate these two columns of the tool.
-_IMPROVED_LATER: Final = ("Bwd Act Data Pkts", "Bwd Seg Size Min")
 
 # What the corrected tool alone counts.
-_IMPROVED_OWN: Final = (*_IMPROVED_LATER, "Fwd RST Flags", "Bwd RST Flags")
+_IMPROVED_OWN: Final = (*IMPROVED_LATER, "Fwd RST Flags", "Bwd RST Flags")
 
 _SECOND_COPY: Final = "Fwd Header Length.1"
 
@@ -198,10 +197,8 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     Layout(
         name="improved",
         profile="improved",
-        required=tuple(
-            name for name in PROFILES["improved"].columns if name not in _IMPROVED_LATER
-        ),
-        optional=_IMPROVED_LATER,
+        required=tuple(name for name in PROFILES["improved"].columns if name not in IMPROVED_LATER),
+        optional=IMPROVED_LATER,
         ignored=(
             "id",
             "Flow ID",

@@ -100,6 +100,7 @@ class Autoencoder:
                 np.ones(int(benign.sum()), np.float32)
                 if train.weight is None
                 else train.weight[benign],
+                np.zeros(int(benign.sum()), np.float32),
             ),
             lambda weights: _judged(reconstruction, weights, validation),
         )

@@ -36,20 +36,27 @@ class Rows:
         target: Shape (n_flows,): 0 benign, 1 attack.
         family: Shape (n_flows,): 0 none, k the k-th family.
         weight: Shape (n_flows,): how much a row counts.
+        aim: Shape (n_flows,): score that a row should get; about its target.
     """
 
     inputs: NDArray[np.uint8] | NDArray[np.float32]
     target: NDArray[np.uint8]
     family: NDArray[np.uint8]
     weight: NDArray[np.float32]
+    aim: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """In their order."""
+        return self.inputs, self.target, self.family, self.weight, self.aim
+
     def checksum(self) -> int:
         """Tells these rows from others."""
         value = 0
-        for array in (self.inputs, self.target, self.family, self.weight):
+        for array in self.arrays:
             value = zlib.crc32(np.ascontiguousarray(array).data, value)
         return value
 
@@ -64,6 +71,7 @@ class Batch(NamedTuple):
     target: Any
     family: Any
     weight: Any
+    aim: Any
     total: Any
 
 
@@ -81,24 +89,25 @@ class Feed:
         rows: All of them.
         seed: Of the shuffling.
         share: Which part of every batch this worker takes.
+        swapped_share: Share of values that are those of another row of the batch. A network that
+            can never be sure of one column learns to ask several, as a forest does.
     """
 
-    def __init__(self, rows: Rows, seed: int, share: Share) -> None:
+    def __init__(self, rows: Rows, seed: int, share: Share, swapped_share: float = 0.0) -> None:
+        self._swapped_share = swapped_share
         self._seed = seed
         self._share = share
         self._n_rows = len(rows)
         # In the computer's memory, not in a GPU's.
         with tf.device("CPU"):
-            self._rows = tuple(
-                tf.constant(array) for array in (rows.inputs, rows.target, rows.family, rows.weight)
-            )
+            self._rows = tuple(tf.constant(array) for array in rows.arrays)
 
     @property
     def signature(self) -> Batch:
         """Shapes and types of the tensors of a batch."""
         specs = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in self._rows]
-        inputs, target, family, weight = specs
-        return Batch(inputs, target, family, weight, tf.TensorSpec((), tf.int64))
+        inputs, target, family, weight, aim = specs
+        return Batch(inputs, target, family, weight, aim, tf.TensorSpec((), tf.int64))
 
     def steps(self, batch_rows: int) -> int:
         """Batches in an epoch."""
@@ -122,8 +131,20 @@ class Feed:
             begin = step * batch_rows
             end = tf.minimum(begin + batch_rows, self._n_rows)
             chosen = numbers[begin + index : end : count]
-            inputs, target, family, weight = (tf.gather(array, chosen) for array in self._rows)
-            return Batch(inputs, target, family, weight, end - begin)
+            inputs, target, family, weight, aim = (tf.gather(a, chosen) for a in self._rows)
+            if self._swapped_share:
+                inputs = _swapped(inputs, self._swapped_share, (self._seed, number, step, index))
+            return Batch(inputs, target, family, weight, aim, end - begin)
 
         steps = tf.data.Dataset.range(self.steps(batch_rows))
         return steps.map(deal, num_parallel_calls=1, deterministic=True).prefetch(_READY)
+
+
+def _swapped(inputs: Any, share: float, seed: tuple[Any, ...]) -> Any:
+    """Rows in which some values, the same for the same seed, are those of the row before."""
+    first, epoch, step, index = (tf.cast(number, tf.int64) for number in seed)
+    # Primes far apart: no two steps of a training share a seed.
+    pair = tf.stack([first * 1_000_003 + epoch, step * 1_009 + index])
+    draw = tf.random.stateless_uniform(tf.shape(inputs), pair)
+    # Batches are shuffled: the row before is any row.
+    return tf.where(draw < share, tf.roll(inputs, 1, axis=0), inputs)

@@ -29,15 +29,22 @@ if TYPE_CHECKING:
     from trainer.models.base import FitSettings
 
 # Names in `FitSettings.tuning` that any network takes.
-TUNABLES: Final = ("learning_rate", "batch_size", "weight_decay", "averaging", "precision")
+TUNABLES: Final = (
+    "learning_rate",
+    "batch_size",
+    "weight_decay",
+    "averaging",
+    "precision",
+    "swap_noise",
+)
 
 # The cosine ends at this share of the rate, so that the last epochs polish instead of standing.
 _FINAL_SHARE: Final = 0.01
 # Share of all steps over which the rate rises: Adam's first steps know no second moments.
-_WARM_UP_SHARE: Final = 0.02
+_WARM_UP_SHARE: Final = 0.05
 # Epochs without a better judgement after which training stops; at least, and as a share of all.
 _PATIENCE: Final = 4
-_PATIENCE_SHARE: Final = 0.3
+_PATIENCE_SHARE: Final = 0.5
 # Small data sets get smaller batches: fewer steps an epoch than this teach nothing.
 _MIN_STEPS: Final = 40
 _MIN_BATCH: Final = 32
@@ -117,7 +124,8 @@ class Fitting:
         )
         if not (self._descent.learning_rate > 0 and 0 <= self._descent.averaging < 1):
             raise ValueError("learning_rate must be above 0, and averaging from 0 to below 1")
-        self._feed = Feed(problem.rows, settings.seed, distribution.share())
+        swapped = tuning.number(asked, "swap_noise", 0.0)
+        self._feed = Feed(problem.rows, settings.seed, distribution.share(), swapped)
         self._checkpoints = Checkpoints(settings.checkpoints if distribution.is_chief() else None)
         self._patience = max(_PATIENCE, math.ceil(settings.epochs * _PATIENCE_SHARE))
         self._clock = _Clock()

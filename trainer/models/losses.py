@@ -34,9 +34,8 @@ def verdict_loss(loss: str, focal_gamma: float = FOCAL_GAMMA) -> Callable[[Any, 
     """
 
     def of_rows(logits: Any, batch: Any) -> Any:
-        target = tf.cast(batch.target, tf.float32)
         score = logits[:, 0]
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(target, score)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(batch.aim, score)
         if loss == "focal":
             # The chance given to the other class, to the power of gamma.
             miss = tf.sigmoid(tf.where(batch.target == 1, -score, score))

@@ -14,6 +14,7 @@ from trainer.models.base import FitSettings, History, Part, scaled
 from trainer.models.feeding import Rows
 from trainer.models.fitting import Fitting, Judgement, Problem
 from trainer.models.learner import Objective
+from trainer.models.lesson import learn_from_trees
 from trainer.models.losses import FOCAL_GAMMA, cross_entropy, verdict_loss, verdict_right
 from trainer.models.weights import row_weights
 
@@ -23,20 +24,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from trainer.models.lesson import Ramps
+
 _SCORING_BATCH: Final = 4096
+# Share of the trees' score in a target. Scores of rows that they grew on are nearly the labels,
+# except where a row contradicts its neighbours.
+_TREES_SHARE: Final = 0.7
 
 
 class Network:
     """A Keras network with an output of `heads.verdict`.
 
     Args:
-        build: Number of features and of families → network; called when fitting.
+        build: Number of features and of families, and ramps where there is a lesson → network;
+            called when fitting.
         settings: How to fit.
+        ramps: How many thresholds it takes over from boosted trees, which then also soften its
+            targets (`lesson`); 0: it learns from the labels alone.
     """
 
-    def __init__(self, build: Callable[[int, int], Any], settings: FitSettings) -> None:
+    def __init__(self, build: Callable[..., Any], settings: FitSettings, *, ramps: int = 0) -> None:
         self._build = build
         self._settings = settings
+        self._ramps = ramps
         self._scorer: Any = None
 
     @classmethod
@@ -53,17 +63,24 @@ class Network:
     def fit(self, train: Part, validation: Part) -> History:
         """See `Classifier.fit`."""
         settings = self._settings
-        n_features = train.inputs.shape[1]
+        shape = (train.inputs.shape[1], len(settings.families))
+        weight = row_weights(train, settings.loss)
+        lesson: tuple[Ramps, ...] = ()
+        aim = train.target.astype(np.float32)
+        if self._ramps:
+            taught = learn_from_trees(train, weight, self._ramps, settings.seed)
+            lesson = (taught.ramps,)
+            aim = (1 - _TREES_SHARE) * aim + _TREES_SHARE * taught.score
         # What is judged and saved is a plain float32 network beside the one that learns: no mixed
         # precision, no strategy of a cluster, the averaged weights where they are averaged.
-        self._scorer = Scorer(self._build(n_features, len(settings.families)))
+        self._scorer = Scorer(self._build(*shape, *lesson))
         gamma = tuning.number(settings.tuning, "focal_gamma", FOCAL_GAMMA)
         objective = Objective(
-            build=lambda: heads.logits(self._build(n_features, len(settings.families))),
+            build=lambda: heads.logits(self._build(*shape, *lesson)),
             loss=verdict_loss(settings.loss, gamma),
             right=verdict_right,
         )
-        rows = Rows(train.inputs, train.target, train.family, row_weights(train, settings.loss))
+        rows = Rows(train.inputs, train.target, train.family, weight, aim)
         problem = Problem(
             self._scorer.model.to_json(),
             objective,

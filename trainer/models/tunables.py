@@ -105,6 +105,7 @@ _ANY_NETWORK: Final = {
     "batch_size": Tunable("integer", 1, 1_000_000, None, "rows in a step"),
     "weight_decay": Tunable("number", 0.0, 1.0, None, "share of a weight that decays in a step"),
     "averaging": Tunable("number", 0.0, 0.99999, None, "share of the old in averaged weights"),
+    "swap_noise": Tunable("number", 0.0, 0.9, None, "share of values taken from another row"),
 }
 _DROPOUT: Final = Tunable("number", 0.0, 0.95, None, "share of outputs left out of a step")
 _FOCAL_GAMMA: Final = Tunable("number", 0.0, 10.0, None, "how little easy rows count (focal loss)")

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 _CLASS_WEIGHT_POWER: Final = 0.5
 
 
-def class_weight(target: NDArray[np.uint8]) -> dict[int, float]:
+def class_weight(
+    target: NDArray[np.uint8], weight: NDArray[np.float32] | None = None
+) -> dict[int, float]:
     """Weights that lift the rarer class, the mean over all rows being 1.
 
     A class without rows leaves the other at 1.
+
+    Args:
+        target: Shape (n_flows,).
+        weight: How much each row counts already; None: all alike.
     """
-    share = float(target.mean())
+    share = float(np.average(target, weights=weight))
     if share in (0.0, 1.0):
         return {0: 1.0, 1: 1.0}
     weights = np.array([(1 - share), share]) ** -_CLASS_WEIGHT_POWER
@@ -39,5 +45,5 @@ def row_weights(part: Part, loss: str) -> NDArray[np.float32]:
     own = np.ones(len(part), dtype=np.float32) if part.weight is None else part.weight
     if loss != "weighted":
         return own
-    by_class = class_weight(part.target)
+    by_class = class_weight(part.target, part.weight)
     return own * np.array([by_class[0], by_class[1]], dtype=np.float32)[part.target]
