@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -53,10 +54,10 @@ def make(**changes: Any) -> Bundle:
     return dataclasses.replace(made, **changes)
 
 
-def rewritten(bundle: Bundle, **changes: Any) -> bytes:
-    """The file with other facts in its bundle.json, otherwise sound."""
+def rewritten(bundle: Bundle, more: dict[str, bytes] | None = None, **changes: Any) -> bytes:
+    """The file with other facts in its bundle.json and more members, otherwise sound."""
     with zipfile.ZipFile(io.BytesIO(bundle.to_bytes())) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+        members = {name: archive.read(name) for name in archive.namelist()} | (more or {})
     facts = {**json.loads(members["bundle.json"]), **changes}
     members["bundle.json"] = json.dumps(
         {key: value for key, value in facts.items() if value is not ...}
@@ -124,7 +125,7 @@ def test_file_is_a_zip_and_begins_with_the_flatbuffer(tmp_path: Path) -> None:
     make().save(path)
     assert path.read_bytes().startswith(FLATBUFFER)
     with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["bundle.json", "scaler.npy", "MODEL_CARD.md"]
+        assert archive.namelist() == ["bundle.json", "scaler.bin", "MODEL_CARD.md"]
         assert archive.testzip() is None
     assert Bundle.open(path) == make()
 
@@ -175,7 +176,7 @@ def test_bytes_behind_the_file_do_not_change_the_model() -> None:
         ({"fingerprint": "0" * 64}, "fingerprint"),
         ({"flatbuffer": {"length_bytes": 8, "sha256": "0" * 64}}, "the TFLite model"),
         ({"flatbuffer": 3}, "garbles"),
-        ({"scaler": {"kind": "rank", "file": "scaler.npy", "sha256": ""}}, "scaler table"),
+        ({"scaler": {"kind": "rank", "file": "scaler.bin", "sha256": ""}}, "scaler table"),
     ],
 )
 def test_facts_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -235,8 +236,11 @@ def test_fingerprint_covers_profile_columns_order_units_and_scaler() -> None:
     assert make(families=("scan",)).fingerprint == bundle.fingerprint
 
 
-def test_a_file_of_version_1_has_no_families() -> None:
-    old = rewritten(make(), format_version=1, families=...)
+def test_a_file_of_version_1_has_no_families_and_an_npy_table() -> None:
+    table = make().scaler.to_bytes()
+    facts = {"kind": make().scaler.kind, "file": "scaler.npy"}
+    facts["sha256"] = hashlib.sha256(table).hexdigest()
+    old = rewritten(make(), {"scaler.npy": table}, format_version=1, families=..., scaler=facts)
     assert Bundle.from_bytes(old, PATH) == make()
 
 

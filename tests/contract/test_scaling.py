@@ -30,6 +30,47 @@ def test_bytes_round_trip(raw: np.ndarray, kind: str) -> None:
     assert again.sha256() == scaler.sha256()
 
 
+@given(tables, st.sampled_from(SCALERS))
+def test_packing_keeps_every_bit(raw: np.ndarray, kind: str) -> None:
+    scaler = Scaler.fit(kind, raw)
+    again = Scaler.from_packed(kind, scaler.packed(), scaler.n_features)
+    assert again.table.tobytes() == scaler.table.tobytes()
+
+
+@pytest.mark.parametrize("length", [0, 3, 4 * 255, 3 * 4 * 255 + 1, 3 * 4 * 256])
+def test_packed_bytes_of_another_table_are_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="table"):
+        Scaler.from_packed("quantile", bytes(length), 3)
+
+
+@given(
+    st_numpy.arrays(
+        np.float32, st.tuples(st.integers(1, 400), st.just(2)), elements=st.one_of(finite, awkward)
+    ).filter(lambda raw: bool(np.isfinite(raw).all()))
+)
+def test_equal_values_share_a_bin_and_larger_ones_never_have_a_smaller(raw: np.ndarray) -> None:
+    bins = Scaler.fit("quantile", raw).bins(raw)
+    for column, codes in zip(raw.T, bins.T, strict=True):
+        order = np.argsort(column, kind="stable")
+        assert (np.diff(codes[order].astype(int)) >= 0).all()
+        values = len(np.unique(column))
+        if values <= scaling.BINS:
+            # Room for all: every value has a bin of its own, from the first to the last.
+            assert len(np.unique(codes)) == values
+            assert codes.min() == 0
+            assert codes.max() == (255 if values > 1 else 0)
+
+
+def test_a_frequent_value_leaves_the_other_bins_to_the_others() -> None:
+    rng = np.random.default_rng(0)
+    column = np.concatenate([np.zeros(9000), rng.lognormal(size=1000)]).astype(np.float32)
+    bins = Scaler.fit("quantile", column[:, None]).bins(column[:, None])[:, 0]
+    assert set(bins[:9000].tolist()) == {0}
+    counts = np.bincount(bins[9000:], minlength=256)
+    assert np.count_nonzero(counts) >= 200
+    assert counts.max() <= 10
+
+
 @given(tables, st.sampled_from(SCALERS), tables)
 def test_results_lie_between_0_and_1(raw: np.ndarray, kind: str, other: np.ndarray) -> None:
     scaled = Scaler.fit(kind, raw).transform(other)

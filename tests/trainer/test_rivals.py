@@ -345,7 +345,7 @@ def test_models_are_named_with_their_variants() -> None:
     assert list(MODELS) == [
         "cnn-lstm", "autoencoder", "random-forest", "svm", "boosted-trees", "mlp"
     ]  # fmt: skip
-    assert parse("svm") == (MODELS["svm"], "linear")
+    assert parse("svm") == (MODELS["svm"], "kernel")
     assert parse("cnn-lstm:paper") == (MODELS["cnn-lstm"], "paper")
     assert parse("mlp") == (MODELS["mlp"], "")
     for name in choices():
@@ -358,8 +358,8 @@ def test_models_are_named_with_their_variants() -> None:
     [
         ("lstm", "no model 'lstm': choose one of cnn-lstm:edge, cnn-lstm:paper, autoencoder, "),
         ("", "no model ''"),
-        ("svm:", "no variant '' of the model svm: choose one of svm:linear, svm:kernel"),
-        ("svm:paper", "no variant 'paper' of the model svm: choose one of svm:linear, svm:kernel"),
+        ("svm:", "no variant '' of the model svm: choose one of svm:kernel, svm:linear"),
+        ("svm:paper", "no variant 'paper' of the model svm: choose one of svm:kernel, svm:linear"),
         ("mlp:edge", "no variant 'edge' of the model mlp: it has no variants, so say mlp"),
     ],
 )
