@@ -8,7 +8,9 @@ from benchmarks.lab.cli import lab
 from benchmarks.large_table.cli import large_table
 from benchmarks.latency import latency
 from benchmarks.models.cli import compare
+from benchmarks.models.unseen import unseen
 from benchmarks.throughput.cli import meter, peers
+from benchmarks.time_dimension.cli import time_dimension
 
 
 @click.group(name="benchmarks")
@@ -24,6 +26,8 @@ main.add_command(large_table)
 main.add_command(latency)
 main.add_command(meter)
 main.add_command(peers)
+main.add_command(time_dimension)
+main.add_command(unseen)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

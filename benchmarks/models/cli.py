@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
-import sys
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from benchmarks.models.report import report
+from benchmarks.models.running import call
 from edge_agent.console import run_command
-from edge_agent.contract.errors import EdgeIdsError
 from edge_agent.contract.files import write_atomically
 from trainer.options import SeveralValues
 
@@ -101,7 +99,7 @@ def _seed(command: Sequence[str], seed: int, *, convert: bool) -> dict[str, Any]
     """Figures of one seed: table name → model → figures of the test rows."""
     with tempfile.TemporaryDirectory(prefix="edge-ids-models-") as name:
         run = Path(name) / "run"
-        _call("edge-train", *command, "--seed", str(seed), "--output", str(run))
+        call("edge-train", *command, "--seed", str(seed), "--output", str(run))
         metrics = json.loads((run / "metrics.json").read_bytes())
         tables = {"main": metrics["models"]}
         tables |= {name: block["models"] for name, block in metrics.get("splits", {}).items()}
@@ -115,7 +113,7 @@ def _seed(command: Sequence[str], seed: int, *, convert: bool) -> dict[str, Any]
             file = Path(name) / "model.tflite"
             # Whatever it costs is to be told here, not to be refused.
             order = ("--int8", str(run), "--model", _CONVERTED, "--max-f1-drop", "100")
-            _call("edge-convert", *order, "--output", str(file))
+            call("edge-convert", *order, "--output", str(file))
             conversion = json.loads((Path(name) / "conversion.json").read_bytes())
             figures["main"][f"{_CONVERTED} int8"] = conversion["converted"] | {
                 "size_bytes": conversion["size_bytes"]["file"],
@@ -134,13 +132,3 @@ def _kept(test: Mapping[str, Any]) -> dict[str, Any]:
     if "naming" in test:
         kept["family_named_right"] = test["naming"]["share"]
     return kept
-
-
-def _call(command: str, *arguments: str) -> None:
-    code = subprocess.run(
-        [str(Path(sys.executable).with_name(command)), *arguments],
-        check=False,
-        stdout=subprocess.DEVNULL,
-    ).returncode
-    if code:
-        raise EdgeIdsError(f"{command} ended with exit code {code}; see its message above.")

@@ -291,6 +291,8 @@ FEATURE_SETS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "improved",
         tuple(feature.name for feature in IMPROVED if feature.name not in IMPROVED_LATER),
     ),
+    # Of `edge-gateway` what one flow says of itself: for showing what context is worth.
+    "own-gateway": ("gateway", _EDGE_IMPROVED_NAMES),
     "edge-gateway": (
         "gateway",
         (*_EDGE_IMPROVED_NAMES, *(feature.name for feature in CONTEXT)),

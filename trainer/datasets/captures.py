@@ -72,6 +72,8 @@ class LabelledCapture:
         path: The capture.
         sha256: Digest of the capture's bytes.
         truth: What happened in it.
+        ends: Who talked to whom and when, dtype `endpoints.ENDS`, shape (n_flows,), in the order
+            given out.
         raw: The features asked for, shape (n_flows, n_features), as metered.
         campaigns: The campaign of each flow; None is benign.
     """
@@ -79,6 +81,7 @@ class LabelledCapture:
     path: Path
     sha256: str
     truth: Truth
+    ends: NDArray[Any]
     raw: NDArray[np.float64]
     campaigns: tuple[Campaign | None, ...]
 
@@ -153,6 +156,7 @@ def label_capture(
         path=path,
         sha256=_sha256(path),
         truth=truth,
+        ends=metered.ends,
         raw=np.concatenate(values),
         campaigns=tuple((*truth.campaigns, None)[index] for index in number.tolist()),
     )
