@@ -18,7 +18,7 @@ from trainer.balance import SWAPPED_SHARE, campaign_weights
 from trainer.datasets.captures import Talk as ReadingTalk
 from trainer.datasets.sources import read
 from trainer.datasets.splits import Split, split, stratified_sample
-from trainer.distribution import agree, is_chief
+from trainer.distribution import agree, from_chief, is_chief
 from trainer.evaluate import Truth
 from trainer.experiment import Fitting, Places, fit_all
 from trainer.facts import data_facts, packages, provenance, table_facts, told_options
@@ -73,6 +73,8 @@ def train(task: Task, talk: Talk) -> dict[str, Any] | None:
         metrics["interrupted"] = interruption()
         if is_chief():
             save_report(place.folder, metrics, run.judged, run.rows)
+        # A worker that leaves while the chief still grows trees would be taken for a lost one.
+        from_chief(b"")
     return metrics if is_chief() else None
 
 

@@ -82,6 +82,8 @@ TUNABLES: Final = (
 CHANNELS: Final = 8
 """Neighbouring ramps that make one step of the sequence."""
 
+# Gentler than a perceptron's: ramps are steep.
+_LEARNING_RATE: Final = 2e-3
 # ReLU6 is the clipped activation that TFLite fuses, and its range is an int8 scale as it is.
 _TOP: Final = 6.0
 # Keras' default of 0.99 needs several epochs before validation scores mean anything.
@@ -95,6 +97,7 @@ def make(settings: FitSettings) -> Network:
         ValueError: A hyper-parameter has no possible value.
     """
     size = tuned(SIZES[settings.size], settings.tuning)
+    settings = replace(settings, tuning={"learning_rate": _LEARNING_RATE, **settings.tuning})
 
     def built(n_features: int, n_families: int, ramps: Ramps | None = None) -> Any:
         return build(n_features, size, ramps, n_families=n_families)

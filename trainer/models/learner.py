@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trainer.accelerator import Accelerator
 
 # With batch normalisation twice Adam's usual rate still converges, and in half the epochs.
-LEARNING_RATE: Final = 2e-3
+LEARNING_RATE: Final = 3e-3
 # Parameters that only shift and stretch lose nothing to smallness.
 _NO_DECAY: Final = ("bias", "gamma", "beta")
 # Early averages forget the untrained weights fast: momentum (1 + t) / (10 + t) up to the one asked
