@@ -120,7 +120,7 @@ def test_families_survive_conversion(workshop: Workshop, form: Format) -> None:
     assert (top_family(outputs[:, 1:]) == top_family(full[:, 1:]))[attacks].mean() >= MIN_AGREEMENT
     # And they are right: the problem is an easy one.
     assert (top_family(outputs[:, 1:]) == rows.family)[attacks].mean() > 0.98
-    assert (detector.is_attack(outputs[:, 0]) == attacks).mean() > 0.99
+    assert (detector.is_attack(outputs[:, 0]) == attacks).mean() > 0.96
 
 
 def test_families_do_not_make_the_score_coarser(workshop: Workshop) -> None:

@@ -142,7 +142,12 @@ def build(
         n_families: See `heads.verdict`.
         unrolled: Lay the LSTM's steps out one after the other. Same weights in the same order, so
             `set_weights` carries a trained model over; what a converter needs.
+
+    Raises:
+        ValueError: The size has ramps and none are given, or the other way round.
     """
+    if (ramps is None) != (not size.ramps):
+        raise ValueError(f"a size of {size.ramps} ramps needs them")
     layers = keras.layers
     rows = keras.Input((n_features,), name="features")
     if ramps is None:
