@@ -39,7 +39,7 @@ _PATIENCE_S: Final = 10.0
 @click.command()
 @click.option("--train-on", type=click.Choice(_NAMES), default="session-a", show_default=True)
 @click.option("--detect-in", type=click.Choice(_NAMES), default="session-b", show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option(
     "--keep",

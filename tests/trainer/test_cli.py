@@ -290,12 +290,15 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "holds no .csv" in refused(tmp_path, "--data", tmp_path / "empty")
+    assert "holds no table" in refused(tmp_path, "--data", tmp_path / "empty")
 
 
 def test_labels_without_a_capture(data: Path, tmp_path: Path) -> None:
-    message = refused(tmp_path, "--data", data, "--labels", "truth.json")
-    assert "1 label files were given for 0 captures" in message
+    truth = tmp_path / "truth.json"
+    assert "is no file that exists" in refused(tmp_path, "--data", data, "--labels", truth)
+    truth.write_text("{}")
+    message = refused(tmp_path, "--data", data, "--labels", truth)
+    assert "given for 0 captures" in message
 
 
 def test_usage_errors(data: Path, tmp_path: Path) -> None:
@@ -332,4 +335,4 @@ def test_help_and_version_do_not_wait_for_tensorflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Example:" in done.stdout
+    assert "Examples:" in done.stdout
