@@ -152,7 +152,8 @@ def extracting(
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(
-                [*map(str, command), "--jobs", str(request.param)],
+                # Under nohup the signal is ignored, and children inherit that.
+                ["env", "--default-signal=HUP", *map(str, command), "--jobs", str(request.param)],
                 stderr=subprocess.PIPE,
                 text=True,
             )
