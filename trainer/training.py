@@ -209,7 +209,9 @@ class _Running:
                 },
             }
         self._save(metrics)
-        if options.ablation and task.leaky:
+        if options.ablation and not task.leaky:
+            self._talk.step(f"{task.features} has no leaky columns to leave out")
+        elif options.ablation and not self._stopping():
             self._talk.step(f"without {', '.join(task.leaky)}:")
             metrics["ablation"] = {
                 "left_out": list(task.leaky),
