@@ -1,9 +1,9 @@
 """A run folder appears whole or not at all, and what a kill left behind is gone on from.
 
 While a run is made, everything stands in `.RUN.partial` beside it: finished models, checkpoints
-below `work/`, and the options it was begun with. A run that ends well drops `work/` and takes its
-name. One that fails before anything was learned leaves nothing; a later failure, a full disk or a
-SIGKILL leave the partial folder, and `--resume` goes on from there.
+below `unfinished/`, and the options it was begun with. A run that ends well drops those and takes
+its name. One that fails before anything was learned leaves nothing; a later failure, a full disk or
+a SIGKILL leave the partial folder, and `--resume` goes on from there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _PLAN: Final = "plan.json"
 _LOCK: Final = "lock"
-WORK: Final = "work"
+WORK: Final = "unfinished"
 """Folder inside the partial one for what a finished run has no use for."""
 
 

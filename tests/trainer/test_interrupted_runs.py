@@ -43,7 +43,7 @@ def words(data: Path, output: Path, *more: str) -> tuple[str, ...]:
 @contextmanager
 def training(command: tuple[str, ...], output: Path) -> Iterator[subprocess.Popen[str]]:
     """A run whose network has ended its first epoch."""
-    checkpoints = output.parent / f".{output.name}.partial/work/dedup/checkpoints/mlp"
+    checkpoints = output.parent / f".{output.name}.partial/unfinished/dedup/checkpoints/mlp"
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
