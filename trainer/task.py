@@ -6,19 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.contract.features import CATEGORICAL, FEATURE_SETS
-from edge_agent.contract.profiles import PROFILES
 from trainer.datasets.cleaning import CleaningSettings
 from trainer.datasets.sources import CAPTURE_PROFILE, Source, feature_set, find_files, plan
 from trainer.experiment import Choice
 from trainer.folder import check_free
+from trainer.leaks import leaky
 from trainer.search_space import SearchSpace
 from trainer.traffic import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# Marks of the feature table: says who attacked, not what an attack is.
-_LEAKY: Final = "L"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +92,7 @@ class Task:
     @property
     def leaky(self) -> tuple[str, ...]:
         """Those of the columns that say who attacked: ports, windows, header sizes."""
-        marks = {feature.name: feature.marks for feature in PROFILES[self.profile].features}
-        return tuple(name for name in self.names if _LEAKY in marks.get(name, ""))
+        return leaky(self.profile, self.names)
 
     def plan(self) -> dict[str, Any]:
         """What decides the run's result, for telling whether an unfinished run is this one."""

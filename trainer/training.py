@@ -24,7 +24,7 @@ from trainer.experiment import Fitting, Places, fit_all
 from trainer.facts import data_facts, packages, provenance, table_facts, told_options
 from trainer.folder import Workplace, whole_folder
 from trainer.interruption import Interruption
-from trainer.judging import Judged
+from trainer.judging import Judged, truth_of
 from trainer.parts import Deal, deal, rows_of
 from trainer.reporting import save_report
 from trainer.searching import tuned
@@ -245,7 +245,7 @@ class _Running:
         places = Places(self._place.work / name)
         fitted = fit_all(rows, self._task.choices, self._fitting, places)
         test = rows.parts["test"]
-        truth = Truth(test.part.target, test.label, rows.labels, rows.label_families)
+        truth = truth_of(test, rows)
         return {
             model.choice.name: Judged.of(model, rows, options.max_far).summary(
                 "test", truth, options.seed

@@ -6,7 +6,6 @@ that may come later. Only the columns asked for are kept.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,7 @@ from edge_agent.contract.profiles import PROFILES
 from edge_agent.metering import CaptureMeter
 from trainer.datasets.cleaning import OVER_IPV6, clean_chunk, settle_attempted
 from trainer.datasets.conditions import FEATURE_NUMBERS
+from trainer.datasets.csvfile import sha256_of
 from trainer.datasets.endpoints import connections, ends_of, hosts
 from trainer.datasets.flows import Chunk, SourceFile, TableBuilder
 from trainer.datasets.labels import BENIGN, unify
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 TRUTH_NAME: Final = "truth.json"
 """Looked for beside a capture when no `--labels` are given."""
-
-_READ_BYTES: Final = 1 << 20
 
 
 def _nothing(*_: object) -> None:
@@ -154,7 +152,7 @@ def label_capture(
     number = _campaigns(truth, metered)
     return LabelledCapture(
         path=path,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         truth=truth,
         ends=metered.ends,
         raw=np.concatenate(values),
@@ -335,13 +333,5 @@ def _table(
         builder.add(chunk, dropped + rows.dropped, changed + rows.changed)
         dropped, changed = Counter(), Counter()
     flows = len(ends) + metered.over_ipv6
-    builder.end_file(SourceFile(metered.path, _sha256(metered.path), flows))
+    builder.end_file(SourceFile(metered.path, sha256_of(metered.path), flows))
     return builder.build({label: found.families[label] for label in labels})
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

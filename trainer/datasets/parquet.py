@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from edge_agent.contract.errors import TableError
 from trainer.datasets.blocks import Block
-from trainer.datasets.csvfile import reading
+from trainer.datasets.csvfile import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 MAGIC: Final = b"PAR1"
 
 _BLOCK_ROWS: Final = 65_536
-_DIGEST_BYTES: Final = 1024 * 1024
+_BUFFER_BYTES: Final = 1024 * 1024
 
 
 class ParquetFile:
@@ -42,7 +41,7 @@ class ParquetFile:
         with _arrow(path):
             self.total_bytes = path.stat().st_size
             # Buffered, because otherwise a whole row group's columns are read at once.
-            self._file = pq.ParquetFile(path, buffer_size=_DIGEST_BYTES, pre_buffer=False)
+            self._file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         self.cells: list[str] = list(self._file.schema_arrow.names)
 
     def close(self) -> None:
@@ -51,11 +50,7 @@ class ParquetFile:
 
     def digest(self) -> str:
         """SHA-256 of the stored file."""
-        sha256 = hashlib.sha256()
-        with reading(self._path), self._path.open("rb") as stream:
-            while data := stream.read(_DIGEST_BYTES):
-                sha256.update(data)
-        return sha256.hexdigest()
+        return sha256_of(self._path)
 
     def blocks(self, texts: Sequence[int], numbers: Sequence[int]) -> Iterator[Block]:
         """Rows from first to last; see `TableFile`."""

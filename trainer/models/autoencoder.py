@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer._tensorflow import keras, tf
 from trainer.evaluate import best_threshold
-from trainer.models import fitting, tuning
+from trainer.models import tuning
 from trainer.models.base import scaled
 from trainer.models.feeding import Rows, scaled_in_graph
 from trainer.models.fitting import Fitting, Judgement, Problem
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 UNITS: Final = (64, 32)
 BOTTLENECK: Final = 16
-TUNABLES: Final = (*fitting.TUNABLES, "units", "bottleneck")
 
 _CHUNK: Final = 65_536
 # This share of benign validation rows scores below one half ...

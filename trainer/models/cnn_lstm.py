@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trainer._tensorflow import keras
-from trainer.models import fitting, heads, tuning
+from trainer.models import heads, tuning
 from trainer.models.network import Network
 
 if TYPE_CHECKING:
@@ -68,16 +68,6 @@ SIZES: Final[dict[str, Size]] = {
     ),
     "paper": Size(filters=(64, 128), pools=(2, 2), lstm_units=100, dense_units=64),
 }
-
-TUNABLES: Final = (
-    *fitting.TUNABLES,
-    "focal_gamma",
-    "filters",
-    "kernel",
-    "lstm_units",
-    "dense_units",
-    "dropout",
-)
 
 CHANNELS: Final = 8
 """Neighbouring ramps that make one step of the sequence."""

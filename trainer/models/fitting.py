@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 
     from trainer.models.base import FitSettings
 
-# Names in `FitSettings.tuning` that any network takes.
-TUNABLES: Final = (
-    "learning_rate",
-    "batch_size",
-    "weight_decay",
-    "averaging",
-    "precision",
-    "swap_noise",
-)
-
 # The cosine ends at this share of the rate, so that the last epochs polish instead of standing.
 _FINAL_SHARE: Final = 0.01
 # Share of all steps over which the rate rises: Adam's first steps know no second moments.

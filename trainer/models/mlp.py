@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from trainer._tensorflow import keras
-from trainer.models import fitting, heads, tuning
+from trainer.models import heads, tuning
 from trainer.models.network import Network
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 UNITS: Final = (256, 128, 64)
 DROPOUT: Final = 0.1
-TUNABLES: Final = (*fitting.TUNABLES, "focal_gamma", "units", "dropout")
 
 # Keras' default of 0.99 needs several epochs before validation scores mean anything.
 _NORM_MOMENTUM: Final = 0.9

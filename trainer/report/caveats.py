@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.contract.features import FEATURE_SETS
-from edge_agent.contract.profiles import PROFILES
+from trainer.leaks import leaky
 from trainer.paper import LAYOUTS
 from trainer.report.wording import (
     MIN_ROWS,
@@ -28,7 +28,6 @@ from trainer.traffic import Traffic, expected
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_LEAKY: Final = "L"
 
 _SPLITS: Final = {
     "random": "The rows were dealt at random. Near-copies of one scan or flood stand among the"
@@ -97,12 +96,7 @@ def traffic_of(metrics: Mapping[str, Any]) -> Traffic:
 def leaky_columns(metrics: Mapping[str, Any]) -> list[str]:
     """Columns of the run that are known to say who attacks, not what an attack is."""
     data = metrics["data"]
-    names = FEATURE_SETS[data["feature_set"]][1]
-    return [
-        feature.name
-        for feature in PROFILES[data["profile"]].select(names)
-        if _LEAKY in feature.marks
-    ]
+    return list(leaky(data["profile"], FEATURE_SETS[data["feature_set"]][1]))
 
 
 def verdict(metrics: Mapping[str, Any]) -> list[str]:
