@@ -32,7 +32,7 @@ install: .venv/.installed
 # The base install, as a gateway has it, and what runs its tests.
 .venv-base/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-base
-	.venv-base/bin/python $(PIP_INSTALL) --editable . pytest pytest-timeout hypothesis jsonschema zstandard
+	.venv-base/bin/python $(PIP_INSTALL) --editable '.[signing]' pytest pytest-timeout hypothesis jsonschema zstandard
 	touch $@
 
 # The legacy interpreter. It needs numpy 1, the one pin that differs; build tools follow the rest.
@@ -40,7 +40,7 @@ install: .venv/.installed
 	$(PYTHON) -m venv .venv-tflite
 	sed -e 's/^numpy==.*/numpy==1.26.4/' -e '/^ai-edge-litert==/d' constraints.txt > .venv-tflite/constraints.txt
 	PIP_CONSTRAINT=$(CURDIR)/.venv-tflite/constraints.txt .venv-tflite/bin/python $(PIP_INSTALL) \
-	    --editable '.[tflite-runtime]' pytest pytest-timeout hypothesis jsonschema
+	    --editable '.[tflite-runtime,signing]' pytest pytest-timeout hypothesis jsonschema
 	.venv-tflite/bin/python -m pip uninstall --quiet --yes ai-edge-litert
 	touch $@
 

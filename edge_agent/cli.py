@@ -25,6 +25,8 @@ from edge_agent.metering import tell_if_slow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_agent.contract.signature import Trust
+
 _CAPTURE = click.Path(path_type=Path, allow_dash=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 # What the compiled meter counts its entries with.
@@ -139,15 +141,31 @@ _RUNTIME = click.option(
     help="TFLite interpreter; auto takes the first that is installed.",
 )
 
+_PUBLIC_KEY = click.option(
+    "--public-key",
+    type=_FILE,
+    help="Load the model file only if it is signed with a key of this file (PEM, one or several);"
+    " see edge-convert keygen and sign.",
+)
+
 
 @main.command()
 @click.argument("flows", type=_FILE)
 @_MODEL
+@_PUBLIC_KEY
 @click.option("-o", "--output", type=_FILE, required=True, help="CSV to write; .gz compresses.")
 @_RUNTIME
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_obj
-def score(debug: bool, flows: Path, model: Path, output: Path, runtime: str, as_json: bool) -> None:
+def score(
+    debug: bool,
+    flows: Path,
+    model: Path,
+    public_key: Path | None,
+    output: Path,
+    runtime: str,
+    as_json: bool,
+) -> None:
     """Score the rows of a FLOWS CSV of the model's profile.
 
     Adds columns score and verdict, and family where the model names attack families.
@@ -162,7 +180,7 @@ def score(debug: bool, flows: Path, model: Path, output: Path, runtime: str, as_
         from edge_agent.detect.detector import Detector  # noqa: PLC0415
         from edge_agent.detect.table import score_table  # noqa: PLC0415
 
-        detector = Detector.open(model, runtime)
+        detector = Detector.open(model, runtime, _trust(public_key))
         summary = score_table(
             flows, detector, output, lambda rows: progress_line(f"{flows}: {rows:,} rows")
         )
@@ -175,6 +193,7 @@ def score(debug: bool, flows: Path, model: Path, output: Path, runtime: str, as_
 @main.command()
 @click.argument("capture", type=_CAPTURE)
 @_MODEL
+@_PUBLIC_KEY
 @click.option(
     "--broker",
     metavar="URL",
@@ -199,6 +218,7 @@ def replay(
     debug: bool,
     capture: Path,
     model: Path,
+    public_key: Path | None,
     broker: str | None,
     node: str,
     password_file: Path | None,
@@ -234,10 +254,19 @@ def replay(
                 allow_plaintext=allow_plaintext,
             )
         tell_if_slow("edge-agent replay")
-        summary = Replay(capture, model, node, address, runtime, allow_cut).run()
+        trust = _trust(public_key)
+        summary = Replay(capture, model, node, address, runtime, allow_cut, trust).run()
         _report(capture, summary, as_json=as_json and broker is not None)
 
     run_command("edge-agent replay", debug, work)
+
+
+def _trust(public_key: Path | None) -> Trust | None:
+    if public_key is None:
+        return None
+    from edge_agent.signing import PublicKeys  # noqa: PLC0415
+
+    return PublicKeys.read(public_key)
 
 
 def _report(what: Path | str, summary: Mapping[str, int], *, as_json: bool) -> None:

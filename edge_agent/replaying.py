@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.alerting.address import BrokerAddress
+    from edge_agent.contract.signature import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Replay:
         broker: Where alerts go; None: standard output, one JSON object a line.
         runtime: TFLite interpreter.
         allow_cut: Take a capture that is cut as far as it goes.
+        trust: Who must have signed the model file; None: nobody need have.
     """
 
     capture: Path
@@ -43,6 +45,7 @@ class Replay:
     broker: BrokerAddress | None = None
     runtime: str = "auto"
     allow_cut: bool = False
+    trust: Trust | None = None
 
     def run(self) -> dict[str, int]:
         """Replay the capture front to back.
@@ -52,11 +55,11 @@ class Replay:
 
         Raises:
             CaptureError: The capture cannot be used.
-            ModelFileError: The model file cannot be used.
+            ModelFileError: The model file cannot be used, or is not signed by who is trusted.
             InterpreterError: No interpreter can run it.
             BrokerError: The broker cannot be reached, or alerts were not acknowledged.
         """
-        detector = Detector.open(self.model, self.runtime)
+        detector = Detector.open(self.model, self.runtime, self.trust)
         profile = detector.bundle.profile
         source = CaptureMeter([self.capture], profile, allow_cut=self.allow_cut)
         incidents = IncidentTable(IncidentLimits(), self.node, detector.bundle.name)

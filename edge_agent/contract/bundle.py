@@ -24,6 +24,10 @@ Versions:
 2. `families`: the model's output has a column for each of them behind the score. A file of
    version 1 has none. Features may be of `features.CATEGORICAL`. The scaler's table is packed;
    version 1 has it as `scaler.npy`.
+
+A signature (`edge_agent.contract.signature`) needed no new version: it stands in the zip's comment,
+which old readers skip, so they read a signed file as before; and files of any version can be
+signed.
 """
 
 from __future__ import annotations
@@ -32,36 +36,51 @@ import hashlib
 import io
 import json
 import os
-import struct
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edge_agent.contract.alerts import checked_families
-from edge_agent.contract.errors import ModelFileError, SchemaMismatch
+from edge_agent.contract.archive import (
+    MAKE_AGAIN,
+    MAX_FILE_BYTES,
+    SIZE_LIMIT,
+    read_model_file,
+    unpack,
+)
+from edge_agent.contract.errors import ModelFileError, OutputError, SchemaMismatch
 from edge_agent.contract.features import CATEGORICAL
 from edge_agent.contract.files import write_atomically
 from edge_agent.contract.profiles import PROFILES, Profile
 from edge_agent.contract.scaling import SCALERS, Scaler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from edge_agent.contract.signature import Trust
 
 FORMAT_VERSION: Final = 2
 
-# A gateway must not be made to unpack a bomb: the largest honest table (78 features) is 80 KB.
-_MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024
 # The file identifier every TFLite flatbuffer carries behind its first offset.
 _TFLITE_MARK: Final = b"TFL3"
 # Zip members get a fixed date, so that the same inputs give the same bytes.
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 _SCALER: Final = "scaler.bin"
-_MAKE_AGAIN: Final = "convert the run again with edge-convert"
+
+CHECKS: Final = (
+    "archive",
+    "format version",
+    "digests",
+    "scaler",
+    "columns",
+    "fingerprint",
+    "threshold and families",
+)
+"""What `Bundle.from_bytes` checks, in order: each rests on those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,78 +197,64 @@ class Bundle:
         """Write the model file whole or not at all.
 
         Raises:
-            OutputError: The file cannot be written.
+            OutputError: The file cannot be written, or is larger than `open` takes.
         """
-        write_atomically(path, self.to_bytes())
+        data = self.to_bytes()
+        if len(data) > MAX_FILE_BYTES:
+            raise OutputError(
+                f"{path}: not written, because {SIZE_LIMIT} and this one has {len(data):,} bytes;"
+                " train a smaller model."
+            )
+        write_atomically(path, data)
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
+    def open(cls, path: Path, trust: Trust | None = None) -> Bundle:
         """Read a model file and check every part against the others.
 
+        Args:
+            path: The file.
+            trust: Who must have signed it; None: nobody need have.
+
         Raises:
-            ModelFileError: It is missing, truncated, altered, or of a newer format.
+            ModelFileError: It is missing, too large, truncated, altered, or of a newer format.
             SchemaMismatch: Its columns are not those of its profile here.
+            SignatureError: It is not signed by who is trusted, or altered since.
         """
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelFileError(
-                path, f"cannot be read ({error.strerror})", remedy="check the path"
-            ) from error
-        return cls.from_bytes(data, path)
+        data = read_model_file(path)
+        return cls.from_bytes(trust.verified(data, path) if trust else data, path)
 
     @classmethod
-    def from_bytes(cls, data: bytes, path: Path) -> Bundle:
-        """As `open`, from bytes; `path` is what errors call the file."""
+    def from_bytes(
+        cls, data: bytes, path: Path, passed: Callable[[str], None] = lambda _: None
+    ) -> Bundle:
+        """As `open`, from bytes.
+
+        Args:
+            data: The file.
+            path: What errors call it.
+            passed: Told each of `CHECKS` that the file stands, in order.
+        """
         if data[4:8] != _TFLITE_MARK:
-            raise ModelFileError(path, "is not a TFLite model", remedy=_MAKE_AGAIN)
-        facts, members = _unpack(data, path)
+            raise ModelFileError(path, "is not a TFLite model", remedy=MAKE_AGAIN)
+        facts, members = unpack(data, path)
+        passed("archive")
         try:
-            return _parse(facts, members, data, path)
+            return _parse(facts, members, data, path, passed)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ModelFileError(
                 path,
                 f"lacks or garbles {error} in its bundle.json",
-                remedy=_MAKE_AGAIN,
+                remedy=MAKE_AGAIN,
             ) from error
 
 
-def _unpack(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The zip behind the flatbuffer: bundle.json parsed, and every member's bytes."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {}
-            for info in archive.infolist():
-                with archive.open(info) as member:
-                    members[info.filename] = member.read(_MAX_MEMBER_BYTES + 1)
-        facts = json.loads(members["bundle.json"])
-    except KeyError as error:
-        raise ModelFileError(
-            path, "is a TFLite model without a bundle.json", remedy=_MAKE_AGAIN
-        ) from error
-    # All that zipfile lets through when bytes are missing or garbled.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        ValueError,
-        OSError,
-        EOFError,
-        RuntimeError,
-    ) as error:
-        raise ModelFileError(
-            path, f"is truncated or altered ({error})", remedy="copy it again or " + _MAKE_AGAIN
-        ) from error
-    if any(len(member) > _MAX_MEMBER_BYTES for member in members.values()):
-        raise ModelFileError(
-            path, "holds a member larger than 4 MiB", remedy="do not use this file"
-        )
-    if not isinstance(facts, dict):
-        raise ModelFileError(path, "has a bundle.json that is no object", remedy=_MAKE_AGAIN)
-    return facts, members
-
-
-def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: Path) -> Bundle:
+def _parse(
+    facts: dict[str, Any],
+    members: dict[str, bytes],
+    data: bytes,
+    path: Path,
+    passed: Callable[[str], None],
+) -> Bundle:
     version = facts["format_version"]
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ModelFileError(
@@ -257,10 +262,12 @@ def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: 
             f"has format version {version}, newer than {FORMAT_VERSION}, the newest known here",
             remedy="update edge-ids on this machine",
         )
+    passed("format version")
     flatbuffer = data[: facts["flatbuffer"]["length_bytes"]]
     _check_digest(flatbuffer, facts["flatbuffer"]["sha256"], "the TFLite model", path)
     table = members[facts["scaler"]["file"]]
     _check_digest(table, facts["scaler"]["sha256"], "the scaler table", path)
+    passed("digests")
     if facts["scaler"]["kind"] not in SCALERS:
         raise ModelFileError(
             path,
@@ -274,30 +281,37 @@ def _parse(facts: dict[str, Any], members: dict[str, bytes], data: bytes, path: 
             kind, width = facts["scaler"]["kind"], len(facts["features"])
             scaler = Scaler.from_packed(kind, table, width)
     except ValueError as error:
-        raise ModelFileError(path, f"has a broken scaler ({error})", remedy=_MAKE_AGAIN) from error
+        raise ModelFileError(path, f"has a broken scaler ({error})", remedy=MAKE_AGAIN) from error
+    passed("scaler")
     features = tuple(ModelFeature(item["name"], item["unit"]) for item in facts["features"])
     profile = _checked_profile(facts["profile"], features, path)
     if scaler.n_features != len(features):
         raise ModelFileError(
             path,
             f"has a scaler for {scaler.n_features} features but lists {len(features)}",
-            remedy=_MAKE_AGAIN,
+            remedy=MAKE_AGAIN,
         )
+    passed("columns")
     if fingerprint(profile, features, scaler) != facts["fingerprint"]:
         raise ModelFileError(
             path,
             "has a fingerprint that does not fit its profile, features and scaler here",
-            remedy="use the edge-ids version that made it, or " + _MAKE_AGAIN,
+            remedy="use the edge-ids version that made it, or " + MAKE_AGAIN,
         )
+    passed("fingerprint")
     threshold = float(facts["threshold"])
     if not 0 <= threshold <= 1 or not np.isfinite(threshold):
-        raise ModelFileError(path, f"has the impossible threshold {threshold}", remedy=_MAKE_AGAIN)
+        raise ModelFileError(path, f"has the impossible threshold {threshold}", remedy=MAKE_AGAIN)
     try:
         families = checked_families(facts["families"] if version >= 2 else ())
     except ValueError as error:
         raise ModelFileError(
-            path, str(error), remedy=f"update edge-ids on this machine, or {_MAKE_AGAIN}"
+            path, str(error), remedy=f"update edge-ids on this machine, or {MAKE_AGAIN}"
         ) from error
+    for key in ("provenance", "metrics", "gate"):
+        if not isinstance(facts[key], dict):
+            raise TypeError(repr(key))
+    passed("threshold and families")
     return Bundle(
         flatbuffer=flatbuffer,
         profile=profile,
@@ -320,7 +334,7 @@ def _check_digest(data: bytes, expected: str, what: str, path: Path) -> None:
         raise ModelFileError(
             path,
             f"is altered: {what} does not have the digest in its bundle.json",
-            remedy="copy it again or " + _MAKE_AGAIN,
+            remedy="copy it again or " + MAKE_AGAIN,
         )
 
 
@@ -338,7 +352,7 @@ def _checked_profile(name: str, features: tuple[ModelFeature, ...], path: Path) 
         raise SchemaMismatch(
             path,
             f"wants {', '.join(unknown)}, which profile {name} does not measure here",
-            remedy="use the edge-ids version that made it, or " + _MAKE_AGAIN,
+            remedy="use the edge-ids version that made it, or " + MAKE_AGAIN,
             expected=[feature.name for feature in features],
             found=list(here),
         )

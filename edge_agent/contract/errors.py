@@ -5,10 +5,13 @@
     │   ├── CaptureError            ... a packet capture
     │   ├── TableError              ... a flow CSV or its labels
     │   ├── RunError                ... a run folder
+    │   ├── KeyFileError            ... a key, public or private
     │   └── ModelFileError          ... a model file
-    │       └── SchemaMismatch      ... made for other features than the ones at hand
+    │       ├── SchemaMismatch      ... made for other features than the ones at hand
+    │       └── SignatureError      ... not signed by whom it should be, or altered since
     ├── OutputError                 a result cannot be written
     ├── InterpreterError            the TFLite interpreter is missing or refuses a model
+    ├── SigningUnavailable          the library for signatures is missing
     ├── BrokerError                 the MQTT broker cannot be reached or refuses us
     ├── ConversionError             TensorFlow could not convert the model
     └── GateRefused                 exit 3: a measured property is worse than was allowed
@@ -86,12 +89,24 @@ class SchemaMismatch(ModelFileError):
         self.found = tuple(found)
 
 
+class SignatureError(ModelFileError):
+    """A model file is not signed, signed by another key, or altered since."""
+
+
+class KeyFileError(InputError):
+    """A file holds no such key, or others may read what only its owner should."""
+
+
 class OutputError(EdgeIdsError):
     """A result cannot be written."""
 
 
 class InterpreterError(EdgeIdsError):
     """The TFLite interpreter is missing, or refuses the model."""
+
+
+class SigningUnavailable(EdgeIdsError):
+    """The library that makes and checks signatures is missing."""
 
 
 class BrokerError(EdgeIdsError):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from edge_agent.contract.errors import OutputError
 
@@ -47,10 +47,7 @@ def atomic_output(path: Path, mode: str = "wb") -> Iterator[IO[bytes] | IO[str]]
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); check the folder, its"
-            " permissions and the free space."
-        ) from error
+        raise _refused(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -64,3 +61,32 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     with atomic_output(path, "wb") as stream:
         stream.write(data)  # type: ignore[arg-type]
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """Write all files or none.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        # Each takes its name when the stack ends well, and none does otherwise.
+        streams = {path: stack.enter_context(atomic_output(path)) for path in files}
+        for path, content in files.items():
+            _fill(path, streams[path], content)
+
+
+def _fill(path: Path, stream: IO[Any], content: bytes) -> None:
+    try:
+        stream.write(content)
+        # A full disk must show now: later some of the others have their names.
+        stream.flush()
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path}: cannot be written ({error.strerror or error}); check the folder, its permissions"
+        " and the free space."
+    )

@@ -57,7 +57,7 @@ def _find(names: Sequence[str], candidates: tuple[str, ...]) -> int:
 
 
 @lru_cache(maxsize=64)
-def _rate_plan(names: tuple[str, ...]) -> tuple[int, tuple[tuple[int, tuple[int, ...]], ...]]:
+def rate_plan(names: tuple[str, ...]) -> tuple[int, tuple[tuple[int, tuple[int, ...]], ...]]:
     """Column of the duration, and of each rate with the counts it is made of.
 
     Cached, because a gateway asks for every batch, and a look-up by name costs as much as a model.
@@ -68,6 +68,19 @@ def _rate_plan(names: tuple[str, ...]) -> tuple[int, tuple[tuple[int, tuple[int,
         if rate in names
     )
     return (_find(names, _DURATION), plan) if plan else (-1, ())
+
+
+def rate_inputs(names: Sequence[str]) -> dict[int, tuple[int, ...]]:
+    """Which columns must be there because a rate is: the rate's place → its inputs' places.
+
+    Args:
+        names: Published names of the columns; either layout's.
+
+    Raises:
+        KeyError: A rate is among the names but not the counts it is made of.
+    """
+    duration, plan = rate_plan(tuple(names))
+    return {rate: (duration, *inputs) for rate, inputs in plan}
 
 
 def recompute_rates(raw: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
@@ -87,7 +100,7 @@ def recompute_rates(raw: NDArray[Any], names: Sequence[str]) -> NDArray[np.float
         KeyError: A rate is among the names but not the counts it is made of.
     """
     fixed = np.array(raw, dtype=np.float64)
-    duration, plan = _rate_plan(tuple(names))
+    duration, plan = rate_plan(tuple(names))
     if not plan:
         return fixed
     instant = fixed[:, duration] < 1.0
@@ -189,7 +202,8 @@ class Scaler:
     def to_bytes(self) -> bytes:
         """Serialise the table as .npy; `from_bytes` with the same kind reads it."""
         buffer = io.BytesIO()
-        np.save(buffer, self.table, allow_pickle=False)
+        # A table cut out of another may lie otherwise in memory, which .npy would tell.
+        np.save(buffer, np.ascontiguousarray(self.table), allow_pickle=False)
         return buffer.getvalue()
 
     @classmethod

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.contract.signature import Trust
+
 # A converter computes 1/255 in floats of its own; a wrong scale is off by far more than this.
 _SCALE_TOLERANCE: Final = 1e-6
 
@@ -57,14 +59,19 @@ class Detector:
         self._flag_places = [bundle.feature_names.index(name) for name in self._flags]
 
     @classmethod
-    def open(cls, path: Path, runtime: str = "auto") -> Detector:
+    def open(cls, path: Path, runtime: str = "auto", trust: Trust | None = None) -> Detector:
         """Open a model file.
 
+        Args:
+            path: The file.
+            runtime: "auto" or one of `interpreter.RUNTIMES`.
+            trust: Who must have signed it; None: nobody need have.
+
         Raises:
-            ModelFileError: The file cannot be used.
+            ModelFileError: The file cannot be used, or is not signed by who is trusted.
             InterpreterError: No interpreter is there, or it refuses the model.
         """
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(path, trust)
         return cls(bundle, interpreter.load(bundle.flatbuffer, runtime))
 
     def from_profile_rows(self, values: NDArray[Any], protocol: NDArray[Any]) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.contract.alerts import FAMILIES
-from edge_agent.contract.bundle import FORMAT_VERSION, Bundle, ModelFeature, fingerprint
-from edge_agent.contract.errors import ModelFileError, SchemaMismatch
+from edge_agent.contract.archive import MAX_FILE_BYTES
+from edge_agent.contract.bundle import (
+    CHECKS,
+    FORMAT_VERSION,
+    Bundle,
+    ModelFeature,
+    fingerprint,
+)
+from edge_agent.contract.errors import ModelFileError, OutputError, SchemaMismatch
 from edge_agent.contract.features import CATEGORICAL
 from edge_agent.contract.profiles import PROFILES, Profile
 from edge_agent.contract.scaling import SCALERS, Scaler
@@ -176,6 +184,7 @@ def test_bytes_behind_the_file_do_not_change_the_model() -> None:
         ({"fingerprint": "0" * 64}, "fingerprint"),
         ({"flatbuffer": {"length_bytes": 8, "sha256": "0" * 64}}, "the TFLite model"),
         ({"flatbuffer": 3}, "garbles"),
+        ({"gate": [1]}, "garbles 'gate'"),
         ({"scaler": {"kind": "rank", "file": "scaler.bin", "sha256": ""}}, "scaler table"),
     ],
 )
@@ -211,6 +220,52 @@ def test_a_unit_counts_as_part_of_a_column() -> None:
 )
 def test_other_files_are_refused(data: bytes, said: str) -> None:
     assert said in str(refusal(data))
+
+
+def test_what_is_too_large_for_a_model_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "gigabyte.tflite"
+    with path.open("wb") as stream:
+        stream.write(make().to_bytes())
+        stream.truncate(1 << 30)
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match=r"is too large, a model file has at most 32 MiB; "):
+        Bundle.open(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 80 << 20
+    huge = make(flatbuffer=FLATBUFFER + bytes(MAX_FILE_BYTES))
+    with pytest.raises(OutputError, match="not written, because a model file has at most 32 MiB"):
+        huge.save(tmp_path / "huge.tflite")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_zip_of_many_or_oddly_packed_members_is_not_unpacked() -> None:
+    many = {f"{number}.txt": b"" for number in range(50)}
+    assert "holds more than 16 members" in str(refusal(rewritten(make(), many)))
+    buffer = io.BytesIO(FLATBUFFER)
+    buffer.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("bundle.json", b"{}")
+    assert "packed in a way that model files are not" in str(refusal(buffer.getvalue()))
+
+
+def test_the_checks_passed_are_told_in_order() -> None:
+    passed: list[str] = []
+    Bundle.from_bytes(make().to_bytes(), PATH, passed.append)
+    assert passed == list(CHECKS)
+    for changes, reached in (
+        ({"format_version": 99}, "archive"),
+        ({"flatbuffer": {"length_bytes": 8, "sha256": ""}}, "format version"),
+        ({"profile": "cic2042"}, "scaler"),
+        ({"fingerprint": ""}, "columns"),
+        ({"threshold": 2.0}, "fingerprint"),
+        ({"gate": []}, "fingerprint"),
+    ):
+        passed.clear()
+        with pytest.raises(ModelFileError):
+            Bundle.from_bytes(rewritten(make(), **changes), PATH, passed.append)
+        assert passed[-1] == reached
+        assert passed == list(CHECKS[: len(passed)])
 
 
 def test_missing_file_names_the_path(tmp_path: Path) -> None:
