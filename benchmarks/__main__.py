@@ -3,7 +3,9 @@
 import click
 
 from benchmarks.accuracy import accuracy
+from benchmarks.conversion.cli import conversion
 from benchmarks.demo.cli import demo
+from benchmarks.emulation.cli import arm64
 from benchmarks.lab.cli import lab
 from benchmarks.large_table.cli import large_table
 from benchmarks.latency import latency
@@ -19,7 +21,9 @@ def main() -> None:
 
 
 main.add_command(accuracy)
+main.add_command(arm64)
 main.add_command(compare)
+main.add_command(conversion)
 main.add_command(demo)
 main.add_command(lab)
 main.add_command(large_table)

@@ -25,10 +25,10 @@ import numpy as np
 
 from benchmarks.subjects import FULL, Subjects, open_subjects
 from benchmarks.tables import NOTHING, table
-from converters.timing import latency_us
 from edge_agent.console import end_progress, progress_line, run_command
 from edge_agent.contract.errors import RunError
 from edge_agent.contract.runs import Rows, load_rows, spread
+from edge_agent.detect.timing import latency_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ def prepared_calls(subjects: Subjects, raw: NDArray[np.float32]) -> dict[str, Ca
         # The scores must be there, as the agent needs them: TensorFlow may answer before they are.
         calls[FULL] = lambda: np.asarray(full.forward(tensor))
     for name, installed in subjects.installed.items():
-        calls[name] = partial(installed.model.predict, installed.detector.model_input(raw))
+        calls[name] = partial(installed.model.predict, installed.model_input(raw))
     return calls
 
 

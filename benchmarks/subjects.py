@@ -19,7 +19,7 @@ import numpy as np
 from edge_agent.contract.bundle import Bundle, fingerprint
 from edge_agent.contract.errors import InterpreterError, ModelFileError
 from edge_agent.contract.runs import Run
-from edge_agent.contract.scaling import recompute_rates
+from edge_agent.contract.scaling import Scaler, recompute_rates
 from edge_agent.detect import interpreter
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.judgement import Judgement
@@ -91,10 +91,29 @@ class FullModel:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The model file in one interpreter: `detector` with scaler and threshold, `model` alone."""
+    """The model file in one interpreter.
+
+    Attributes:
+        detector: With scaler and threshold.
+        model: The model alone.
+        columns: Places, among the run's columns, of those that it takes.
+    """
 
     detector: Detector
     model: interpreter.Predictor
+    columns: tuple[int, ...]
+
+    def model_input(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """What the model is given for raw features of all columns of the run."""
+        return self.detector.model_input(raw[:, self.columns])
+
+    def judge(self, raw: NDArray[Any]) -> Judgement:
+        """Score flows of all columns of the run, and name families."""
+        return self.detector.judge(raw[:, self.columns])
+
+    def is_attack(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether scores reach the file's threshold; never for NaN."""
+        return self.detector.is_attack(scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +157,10 @@ class Subjects:
         """Whether flows are attacks, and of which family, by every model there is, `FULL` first.
 
         Args:
-            raw: Raw features in model order, shape (n_flows, n_features).
+            raw: Raw features of all columns of the run, in order, shape (n_flows, n_features).
         """
-        judges: dict[str, FullModel | Detector] = {FULL: self.full} if self.full else {}
-        judges |= {name: installed.detector for name, installed in self.installed.items()}
+        judges: dict[str, FullModel | Installed] = {FULL: self.full} if self.full else {}
+        judges |= self.installed
         verdicts = {}
         for name, judge in judges.items():
             judged = judge.judge(raw)
@@ -182,7 +201,7 @@ def open_subjects(folder: Path, file: Path, *, threads: int | None = None) -> Su
     """
     run, bundle = Run.open(folder), Bundle.open(file)
     name = full_name(run, bundle, folder, file)
-    installed, left_out = _load(bundle)
+    installed, left_out = _load(bundle, columns(run, bundle))
     full = None
     if importlib.util.find_spec("tensorflow") is None:
         left_out[FULL] = _NO_TENSORFLOW
@@ -198,18 +217,32 @@ def full_name(run: Run, bundle: Bundle, folder: Path, file: Path) -> str:
         ModelFileError: It was made of none of them: to such a file, this run's held-out rows may be
             rows that it learned from.
     """
-    # edge-convert names a file after its model and its format.
-    name = bundle.name.rpartition(" ")[0]
-    same = fingerprint(run.profile, run.features, run.scaler) == bundle.fingerprint and all(
-        bundle.provenance.get(key) == value for key, value in run.provenance.items()
-    )
-    if not same or name not in run.models:
+    name = bundle.provenance.get("conversion", {}).get("model")
+    # Files of before edge-convert noted the model are named after it and their format.
+    name = name or bundle.name.rpartition(" ")[0]
+    same = all(bundle.provenance.get(key) == value for key, value in run.provenance.items())
+    if not same or name not in run.models or not _same_inputs(run, bundle):
         raise ModelFileError(
             file,
             f"was not converted from {folder}, so it may have learned from its held-out rows",
             remedy="give the run it was made of, or convert this one with edge-convert",
         )
-    return name
+    return str(name)
+
+
+def _same_inputs(run: Run, bundle: Bundle) -> bool:
+    """Whether a file takes columns of the run, scaled as the run scales them."""
+    if not set(bundle.features) <= set(run.features):
+        return False
+    taken = list(columns(run, bundle))
+    scaler = Scaler(run.scaler.kind, run.scaler.table[taken])
+    return fingerprint(run.profile, bundle.features, scaler) == bundle.fingerprint
+
+
+def columns(run: Run, bundle: Bundle) -> tuple[int, ...]:
+    """Which of the run's columns a file takes, in its order; a shrunk one may take fewer."""
+    places = {feature.name: place for place, feature in enumerate(run.features)}
+    return tuple(places[feature.name] for feature in bundle.features)
 
 
 def load_full(run: Run, folder: Path, name: str, threads: int | None) -> FullModel:
@@ -247,14 +280,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _load(bundle: Bundle) -> tuple[dict[str, Installed], dict[str, str]]:
+def _load(bundle: Bundle, taken: tuple[int, ...]) -> tuple[dict[str, Installed], dict[str, str]]:
     """The file in each interpreter that takes it, and why the others do not."""
     installed, left_out = {}, {}
     # Where there is none, "auto" says so in its own words.
     for runtime in interpreter.installed_runtimes() or ("auto",):
         try:
             model = interpreter.load(bundle.flatbuffer, runtime)
-            installed[runtime] = Installed(Detector(bundle, model), model)
+            installed[runtime] = Installed(Detector(bundle, model), model, taken)
         except InterpreterError as error:  # noqa: PERF203 - at most two turns
             left_out[runtime] = str(error).rstrip(".")
     if not installed:

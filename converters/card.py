@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from converters.gate import Comparison, Figures
+    from converters.verdict import Verdict
     from edge_agent.contract.bundle import Bundle
 
 _LIMITS = """\
@@ -19,9 +20,9 @@ _LIMITS = """\
 - Scores are ranks, not probabilities, unless the run says they were calibrated."""
 
 
-def model_card(bundle: Bundle, form: str, comparison: Comparison) -> str:
+def model_card(bundle: Bundle, form: str, verdict: Verdict) -> str:
     """Markdown for `MODEL_CARD.md`."""
-    gate = "passed" if comparison.passed else "REFUSED: " + "; ".join(comparison.reasons)
+    gate = "passed" if verdict.passed else "REFUSED: " + "; ".join(verdict.reasons)
     return f"""\
 # {bundle.name}
 
@@ -34,15 +35,8 @@ Scores network flows from 0 ({bundle.classes[0]}) to 1 ({bundle.classes[-1]}).
 - Format: {form}, {len(bundle.flatbuffer):,} bytes
 - Fingerprint: `{bundle.fingerprint}`
 
-## Figures on the test rows
-
-| | full model | this file |
-|---|---|---|
-{_figure_rows(comparison.full, comparison.converted)}
-
-Conversion gate: {gate}. Same verdict in {comparison.label_agreement:.3%} of the rows; F1 drops by
-{comparison.f1_drop_points:.3f} points, {comparison.max_f1_drop_points:g} are allowed.
-{_family_agreement(comparison)}
+Conversion gate: {gate}.
+{"".join(_figures(place, comparison) for place, comparison in verdict.comparisons.items())}
 ## Data and training
 
 ```json
@@ -57,6 +51,21 @@ Conversion gate: {gate}. Same verdict in {comparison.label_agreement:.3%} of the
 
 {_LIMITS}
 """
+
+
+def _figures(place: str, comparison: Comparison) -> str:
+    low, high = comparison.f1_drop_interval_points
+    return f"""
+## Figures on the test rows, {place}
+
+| | full model | this file |
+|---|---|---|
+{_figure_rows(comparison.full, comparison.converted)}
+
+Same verdict in {comparison.label_agreement:.3%} of the rows; F1 drops by
+{comparison.f1_drop_points:.3f} points (95 %: {low:.3f} to {high:.3f}),
+{comparison.max_f1_drop_points:g} are allowed.
+{_family_agreement(comparison)}"""
 
 
 def _family_agreement(comparison: Comparison) -> str:

@@ -1,242 +1,381 @@
-"""A model of a run folder becomes a model file: convert, compare, judge, write.
+"""A model of a run folder becomes a model file: prepare, convert, try out, judge, write.
 
-The comparison goes through the agent's own detector, with the agent's own interpreter: what is
-judged is what a gateway will do, scaler, threshold and rate repair included.
+What is judged is what a gateway will do: the file goes through the agent's own detector in each
+interpreter there is, scaler, threshold and rate repair included.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
+import gzip
+import tempfile
 from dataclasses import dataclass
-from functools import partial
+from math import log
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from converters import arena, micro, trials
+from converters.c_source import c_files
 from converters.card import model_card
-from converters.child import Order, Product, convert_in_child
+from converters.child import Network, Order
 from converters.families import Named
-from converters.formats import Format
-from converters.gate import Comparison, Scored, compare, repeats, transferred_threshold
-from converters.timing import BATCHES, latency_us
+from converters.formats import Format, Recurrence
+from converters.gate import (
+    Comparison,
+    Invariants,
+    Scored,
+    compare,
+    transferred_threshold,
+)
+from converters.micro import MicroModel
+from converters.operators import operators
+from converters.request import Request, Tools
+from converters.results import Result, write
+from converters.source import check_calibration, chosen_model
+from converters.verdict import COARSEST_SHARE, Verdict
 from edge_agent.contract.bundle import Bundle
-from edge_agent.contract.errors import ConversionError, GateRefused, RunError
-from edge_agent.contract.files import write_atomically
-from edge_agent.contract.runs import Rows, Run, load_rows, spread
-from edge_agent.detect import interpreter
-from edge_agent.detect.detector import Detector, takes_bins
+from edge_agent.contract.errors import ConversionError, GateRefused, InterpreterError, RunError
+from edge_agent.contract.runs import Run, load_rows, spread
+from edge_agent.contract.scaling import Scaler
+from edge_agent.detect.detector import takes_bins
+from edge_agent.detect.trial import try_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Iterator
 
-REPORT_NAME: Final = "conversion.json"
-_ORDER_SEED: Final = 0
-# A sigmoid and a softmax have 1/256 each. What joins them takes the range it saw, at most 0 to 1,
-# in 255 steps: of 256 scores two neighbours fall together. The tolerance is for the converter's
-# floats.
-_COARSEST_SHARE: Final = 1 / 255 * (1 + 1e-6)
+    from converters.arena import Arena
+    from converters.trials import Place
+    from edge_agent.contract.runs import TrainedModel
+    from edge_agent.detect.trial import Trial
+
+# So much faster must a fused LSTM be to be taken: a choice within the clock's noise would give
+# other bytes from run to run, and the unrolled form takes batches of any size.
+_FUSED_ADVANTAGE: Final = 1.25
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What `edge-convert` was asked for.
+class _Made:
+    """A flatbuffer in one form, tried out in the first interpreter."""
 
-    Attributes:
-        run: The run folder.
-        output: Where the model file goes; `conversion.json` goes beside it.
-        form: The format.
-        model: Name of a model of the run; None for its first convertible one.
-        prune_share: Share of each kernel's weights to set to zero first; 0 prunes nothing.
-        max_f1_drop_points: Points of F1 (hundredths) that the conversion may cost.
-        show_log: Let TensorFlow talk on standard error.
+    recurrence: Recurrence
+    bundle: Bundle
+    trial: Trial | InterpreterError
+
+    @property
+    def log_us(self) -> float:
+        """Mean logarithm of the median latencies: no batch size counts more than another."""
+        if isinstance(self.trial, InterpreterError) or not self.trial.model_us:
+            return float("inf")
+        medians = [timing["p50"] for timing in self.trial.model_us.values()]
+        return sum(map(log, medians)) / len(medians)
+
+
+class Converter:
+    """A prepared network of a run, to be converted to any number of formats; see `opened`."""
+
+    def __init__(self, request: Request, name: str, network: Network, tools: Tools) -> None:
+        self.request = request
+        self.run = Run.open(request.run)
+        self.name = name
+        self.network = network
+        self._tools = tools
+        self._test = load_rows(request.run, "test")
+        train = spread(load_rows(request.run, "train"), len(network.train))
+        columns = list(network.columns)
+        self._rows = trials.Rows(self._test.raw[:, columns], train.raw[:, columns])
+        self._places, self.left_out = tools.places(request.interpreters)
+
+    @property
+    def trained(self) -> TrainedModel:
+        """The full model."""
+        return self.run.models[self.name]
+
+    def convert(self, form: Format) -> Result:
+        """Convert, try out in every interpreter, and judge.
+
+        Raises:
+            ConversionError: TensorFlow could not convert the network.
+        """
+        made, others = self._fastest(form)
+        bundle, first = made.bundle, made.trial
+        tried: dict[str, tuple[Place, Trial | InterpreterError]] = {}
+        if not isinstance(first, InterpreterError):
+            bundle = self._with_threshold(bundle, first)
+        for place in self._places:
+            outcome = first if place == self._places[0] else self._try(place, bundle)
+            label = str(place) if isinstance(outcome, InterpreterError) else outcome.place
+            # Two environments may hold the same version.
+            label = label if label not in tried else f"{label} ({len(tried) + 1})"
+            tried[label] = (place, outcome)
+        done = {
+            label: outcome
+            for label, (_, outcome) in tried.items()
+            if not isinstance(outcome, InterpreterError)
+        }
+        verdict = Verdict(
+            comparisons={label: self._compare(bundle, trial) for label, trial in done.items()},
+            operators=operators(bundle.flatbuffer),
+            size_bytes={
+                "flatbuffer": len(bundle.flatbuffer),
+                "flatbuffer_gzip": len(gzip.compress(bundle.flatbuffer, mtime=0)),
+            },
+            failures={
+                label: str(outcome)
+                for label, (_, outcome) in tried.items()
+                if isinstance(outcome, InterpreterError)
+            },
+            faults=self._faults(bundle, form, done),
+        )
+        bundle = self._with_verdict(bundle, form, verdict)
+        lstm = {"form": made.recurrence.value if self.network.facts["recurrent"] else None}
+        return Result(bundle, verdict, self._report(bundle, form, done) | {"lstm": lstm | others})
+
+    def fixed(self) -> tuple[Bundle, Arena]:
+        """The int8 model once more, every shape fixed for one row at a time.
+
+        For microcontrollers, so it is judged in TensorFlow Lite Micro where that is installed, with
+        a threshold of its own. Fused unless told: that takes a fraction of the memory there.
+
+        Raises:
+            ConversionError: TensorFlow could not convert it.
+            GateRefused: It does not score as the full model does.
+        """
+        recurrence = self.request.recurrence or Recurrence.FUSED
+        made = self._tools.flatbuffer(self.network, Format.INT8, recurrence, static=True)
+        self.request.tell("measuring the memory that TensorFlow Lite Micro needs")
+        needed = arena.needed(made)
+        bundle = self._bundle(made, Format.INT8, recurrence)
+        trial = (
+            try_out(bundle, MicroModel(made, needed), self._rows.test, self._rows.train, "TFLM")
+            if micro.installed()
+            else self._tools.try_in(self._places[0], bundle, self._rows)
+        )
+        bundle = self._with_threshold(bundle, trial)
+        comparison = self._compare(bundle, trial)
+        if not comparison.passed:
+            raise GateRefused(
+                f"{self.request.run}: for a microcontroller {self.name} is not the same model,"
+                f" because {'; '.join(comparison.reasons)}; convert it without --c-array, or allow"
+                " more with --max-f1-drop."
+            )
+        return bundle, needed
+
+    def _fastest(self, form: Format) -> tuple[_Made, dict[str, Any]]:
+        """The form of LSTM that was asked for, or is faster; and how it was chosen."""
+        if self.request.recurrence or not self.network.facts["recurrent"]:
+            return self._make(form, self.request.recurrence or Recurrence.UNROLLED), {}
+        unrolled = self._make(form, Recurrence.UNROLLED)
+        try:
+            fused = self._make(form, Recurrence.FUSED)
+        except ConversionError as error:
+            return unrolled, {"left_out": {Recurrence.FUSED.value: str(error)}}
+        chosen = fused if fused.log_us + log(_FUSED_ADVANTAGE) < unrolled.log_us else unrolled
+        measured = {
+            made.recurrence.value: made.trial.model_us
+            for made in (unrolled, fused)
+            if not isinstance(made.trial, InterpreterError)
+        }
+        return chosen, {"latency_us_per_flow": measured}
+
+    def _make(self, form: Format, recurrence: Recurrence) -> _Made:
+        made = self._tools.flatbuffer(self.network, form, recurrence)
+        bundle = self._bundle(made, form, recurrence)
+        return _Made(recurrence, bundle, self._try(self._places[0], bundle))
+
+    def _try(self, place: Place, bundle: Bundle) -> Trial | InterpreterError:
+        self.request.tell(f"trying it out in {place}")
+        try:
+            return self._tools.try_in(place, bundle, self._rows)
+        except InterpreterError as error:
+            return error
+
+    def _bundle(self, flatbuffer: bytes, form: Format, recurrence: Recurrence) -> Bundle:
+        run, columns, changes = self.run, list(self.network.columns), self.request.changes
+        conversion = {
+            "model": self.name,
+            "format": form.value,
+            **dataclasses.asdict(changes),
+            "columns_dropped": len(run.features) - len(columns),
+        }
+        if self.network.facts["recurrent"]:
+            conversion["lstm"] = recurrence.value
+        return Bundle(
+            flatbuffer=flatbuffer,
+            profile=run.profile,
+            features=tuple(run.features[column] for column in columns),
+            scaler=Scaler(run.scaler.kind, run.scaler.table[columns]),
+            threshold=self.trained.threshold,
+            threshold_rule=self.trained.threshold_rule,
+            families=self._families,
+            name=" ".join(filter(None, (self.name, changes.words(), form.value))),
+            provenance={**run.provenance, "conversion": conversion},
+        )
+
+    @property
+    def _families(self) -> tuple[str, ...]:
+        # A run knows families; whether this model of it names them, its output's width says.
+        return self.run.families if self.network.test.shape[1] > 1 else ()
+
+    def _with_threshold(self, bundle: Bundle, trial: Trial) -> Bundle:
+        """The bundle with the full model's threshold carried over to the converted one."""
+        full = self.network.train[:, 0]
+        threshold = transferred_threshold(full, bundle.threshold, trial.train[:, 0])
+        if threshold == bundle.threshold:
+            return bundle
+        rule = (
+            f"{bundle.threshold_rule}; {bundle.threshold:.6g} in the full model, moved to where the"
+            " converted model repeats most of its verdicts on training rows"
+        )
+        return dataclasses.replace(bundle, threshold=threshold, threshold_rule=rule)
+
+    def _compare(self, bundle: Bundle, trial: Trial) -> Comparison:
+        families = self._families
+        # Codes are meant to be bins where there are bins and codes.
+        exact = bundle.scaler.kind == "quantile" and trial.input.quantized
+        return compare(
+            Scored(
+                full=self.network.test[:, 0],
+                full_threshold=self.trained.threshold,
+                converted=trial.test[:, 0],
+                converted_threshold=bundle.threshold,
+            ),
+            self._test.label,
+            Invariants(
+                trial.batch_difference,
+                trial.order_difference,
+                trial.input_error if exact else None,
+            ),
+            self.request.max_f1_drop_points,
+            Named(families, self.network.test[:, 1:], trial.test[:, 1:], self._test.family)
+            if families
+            else None,
+        )
+
+    def _faults(self, bundle: Bundle, form: Format, done: dict[str, Trial]) -> tuple[str, ...]:
+        """What is wrong with an int8 file's edges.
+
+        It must take and give integers, a quantile scaler's bins as they are; and where score and
+        family shares share one table, its 256 codes must be for shares alone, or the score became
+        coarser for their sake.
+        """
+        if form is not Format.INT8 or not done:
+            return ()
+        trial = next(iter(done.values()))
+        faults = []
+        if bundle.scaler.kind == "quantile" and not takes_bins(trial.input):
+            faults.append(
+                f"its input is {trial.input.dtype} at scale {trial.input.scale:g} and zero point"
+                f" {trial.input.zero_point} instead of int8 at 1/255 and -128"
+            )
+        output = trial.output
+        if bundle.families and (output.scale > COARSEST_SHARE or output.zero_point != -128):
+            faults.append(
+                f"its output is at scale {output.scale:g} and zero point {output.zero_point}"
+                " instead of 1/256 or 1/255 and -128, so the score is coarser for the families'"
+                " sake"
+            )
+        return tuple(faults)
+
+    def _with_verdict(self, bundle: Bundle, form: Format, verdict: Verdict) -> Bundle:
+        first = verdict.first
+        bundle = dataclasses.replace(
+            bundle, metrics=first.metrics() if first else {}, gate=verdict.to_json()
+        )
+        card = model_card(bundle, form.value, verdict)
+        return dataclasses.replace(bundle, model_card=card)
+
+    def _report(self, bundle: Bundle, form: Format, done: dict[str, Trial]) -> dict[str, Any]:
+        facts = self.network.facts
+        latency: dict[str, Any] = {"full": facts["latency_us"]}
+        if done:
+            first = next(iter(done.values()))
+            latency |= {"converted": first.model_us, "detector": first.detector_us}
+        latency["interpreters"] = {label: trial.model_us for label, trial in done.items()}
+        return {
+            "model": self.name,
+            "format": form.value,
+            "changes": dataclasses.asdict(self.request.changes),
+            "columns": len(bundle.features),
+            "run": str(self.request.run),
+            "families": list(bundle.families),
+            **bundle.metrics,
+            "gate": bundle.gate,
+            "interpreters_left_out": self.left_out,
+            "threshold": {"full": self.trained.threshold, "converted": bundle.threshold},
+            "size_bytes": {
+                "keras": (self.request.run / self.trained.file).stat().st_size,
+                **bundle.gate["size_bytes"],
+                "file": len(bundle.to_bytes()),
+            },
+            "parameters": facts["parameters"],
+            "zero_share": facts["zero_share"],
+            "latency_us_per_flow": latency,
+        }
+
+
+@contextlib.contextmanager
+def opened(request: Request, tools: Tools | None = None) -> Iterator[Converter]:
+    """Prepare a network; what the children leave is gone when the block ends.
+
+    Raises:
+        RunError: The run folder is incomplete, has no such model, or no rows to calibrate with.
+        ConversionError: TensorFlow is missing, or could not prepare the network.
+        InterpreterError: There is no interpreter.
     """
-
-    run: Path
-    output: Path
-    form: Format
-    model: str | None
-    max_f1_drop_points: float
-    prune_share: float = 0.0
-    show_log: bool = False
+    tools = tools or Tools()
+    run = Run.open(request.run)
+    name = chosen_model(run, request.run, request.model)
+    if not (request.run / run.models[name].file).is_file():
+        raise RunError(request.run, f"lacks {run.models[name].file}", remedy="train the run again")
+    check_calibration(request.run)
+    with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
+        order = Order(
+            run=request.run,
+            model=name,
+            changes=request.changes,
+            folder=Path(folder),
+            show_log=request.show_log,
+            tell=request.tell,
+        )
+        yield Converter(request, name, tools.prepare(order), tools)
 
 
 def convert(
     request: Request,
-    load: Callable[[bytes], interpreter.Predictor] = interpreter.load,
-    make: Callable[[Order], Product] = convert_in_child,
+    form: Format,
+    output: Path,
+    *,
+    c_array: bool = False,
+    tools: Tools | None = None,
 ) -> dict[str, Any]:
-    """Convert, judge and write.
+    """Convert to one format and write the model file with `conversion.json` beside it.
 
     Args:
-        request: What to do.
-        load: Makes the model that the gate scores with; tests hand in spoiled ones.
-        make: Makes the flatbuffer.
+        request: What to convert.
+        form: The format.
+        output: The model file.
+        c_array: Write C source beside it, too; int8 only.
+        tools: For tests.
 
     Returns:
         The contents of `conversion.json`.
 
     Raises:
-        RunError: The run folder is incomplete or has no such model.
-        ConversionError: TensorFlow could not convert the model.
-        GateRefused: The converted model differs too much; only `conversion.json` is written.
-        OutputError: A result cannot be written.
+        GateRefused: The converted model is not good enough; only `conversion.json` is written.
+        OutputError: A result cannot be written; then nothing is.
+        EdgeIdsError: As `opened` and `Converter.convert`.
     """
-    run = Run.open(request.run)
-    name = chosen_model(run, request)
-    test, train = load_rows(request.run, "test"), load_rows(request.run, "train")
-    product = make(Order(request.run, name, request.form, request.prune_share, request.show_log))
-    trained = run.models[name]
-    # A run knows families; whether this model of it names them, its output's width says.
-    families = run.families if product.test.shape[1] > 1 else ()
-    bundle = Bundle(
-        flatbuffer=product.flatbuffer,
-        profile=run.profile,
-        features=run.features,
-        scaler=run.scaler,
-        threshold=trained.threshold,
-        threshold_rule=trained.threshold_rule,
-        families=families,
-        name=f"{name} {request.form.value}",
-        provenance={
-            **run.provenance,
-            "conversion": {"format": request.form.value, "prune_share": request.prune_share},
-        },
-    )
-    model = load(bundle.flatbuffer)
-    _check_tensors(bundle, model, request)
-    bundle = _with_threshold(bundle, model, product, train)
-    detector = Detector(bundle, model)
-    outputs = detector.outputs(test.raw)
-    comparison = compare(
-        Scored(
-            full=product.test[:, 0],
-            full_threshold=trained.threshold,
-            converted=outputs[:, 0],
-            converted_threshold=bundle.threshold,
-        ),
-        test.label,
-        repeats(detector.outputs, test.raw, _ORDER_SEED),
-        request.max_f1_drop_points,
-        Named(families, product.test[:, 1:], outputs[:, 1:], test.family) if families else None,
-    )
-    bundle = dataclasses.replace(
-        bundle,
-        metrics=comparison.metrics(),
-        gate=comparison.gate(),
-        model_card=model_card(bundle, request.form.value, comparison),
-    )
-    report = {
-        "model": name,
-        "format": request.form.value,
-        "run": str(request.run),
-        "output": str(request.output) if comparison.passed else None,
-        "families": list(families),
-        **bundle.metrics,
-        "gate": bundle.gate,
-        "threshold": {"full": trained.threshold, "converted": bundle.threshold},
-        "size_bytes": {
-            "keras": (request.run / trained.file).stat().st_size,
-            "flatbuffer": len(bundle.flatbuffer),
-            "file": len(bundle.to_bytes()),
-        },
-        "parameters": product.facts["parameters"],
-        "zero_share": product.facts["zero_share"],
-        "latency_us_per_flow": {
-            "full": product.facts["latency_us"],
-            **_latencies(detector, model, test),
-        },
-    }
-    _write(request, bundle, comparison, report)
-    return report
-
-
-def chosen_model(run: Run, request: Request) -> str:
-    """The model to convert: the one named, else the run's first convertible edge-sized one.
-
-    Raises:
-        RunError: The run has no such model.
-    """
-    convertible = [name for name, model in run.models.items() if model.convertible]
-    if request.model is None and convertible:
-        return min(convertible, key=lambda name: run.models[name].size != "edge")
-    if request.model in convertible:
-        return str(request.model)
-    what = f"no convertible model {request.model!r}" if request.model else "no convertible model"
-    raise RunError(
-        request.run,
-        f"has {what}",
-        remedy=f"choose one of: {', '.join(convertible)}"
-        if convertible
-        else "train one with edge-train, e.g. --model cnn-lstm",
-    )
-
-
-def _check_tensors(bundle: Bundle, model: interpreter.Predictor, request: Request) -> None:
-    """Refuse an int8 file that loses accuracy at its edges.
-
-    It must take a quantile scaler's bins as they are; and where score and family shares share one
-    table, its 256 codes must be for shares alone, or the score became coarser for their sake.
-    """
-    if request.form is not Format.INT8:
-        return
-    if bundle.scaler.kind == "quantile" and not takes_bins(model.input):
-        raise ConversionError(
-            f"{request.run}: the converter quantised the input at scale {model.input.scale:g} and"
-            f" zero point {model.input.zero_point} instead of 1/255 and -128; report this with the"
-            " TensorFlow version."
-        )
-    output = model.output
-    if bundle.families and (output.scale > _COARSEST_SHARE or output.zero_point != -128):
-        raise ConversionError(
-            f"{request.run}: the converter quantised the output at scale {output.scale:g} and zero"
-            f" point {output.zero_point} instead of 1/256 or 1/255 and -128; join a sigmoid and a"
-            " softmax, or report this with the TensorFlow version."
-        )
-
-
-def _with_threshold(
-    bundle: Bundle, model: interpreter.Predictor, product: Product, train: Rows
-) -> Bundle:
-    """The bundle with the full model's threshold carried over to the converted one."""
-    scores = Detector(bundle, model).score(spread(train, len(product.train)).raw)
-    threshold = transferred_threshold(product.train[:, 0], bundle.threshold, scores)
-    if threshold == bundle.threshold:
-        return bundle
-    rule = (
-        f"{bundle.threshold_rule}; {bundle.threshold:.6g} in the full model, moved to where the"
-        " converted model repeats most of its verdicts on training rows"
-    )
-    return dataclasses.replace(bundle, threshold=threshold, threshold_rule=rule)
-
-
-def _latencies(
-    detector: Detector, model: interpreter.Predictor, rows: Rows
-) -> dict[str, dict[str, dict[str, float]]]:
-    """`converted`: the model alone, as for the full one. `detector`: with rates and scaler."""
-    result: dict[str, dict[str, dict[str, float]]] = {"converted": {}, "detector": {}}
-    for batch in BATCHES:
-        raw = rows.raw[:batch]
-        if len(raw) < batch:
-            continue
-        ready = detector.model_input(raw)
-        result["converted"][str(batch)] = latency_us(partial(model.predict, ready), batch)
-        result["detector"][str(batch)] = latency_us(partial(detector.score, raw), batch)
-    return result
-
-
-def _write(
-    request: Request, bundle: Bundle, comparison: Comparison, report: dict[str, Any]
-) -> None:
-    document = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode()
-    if comparison.passed:
-        bundle.save(request.output)
-    write_atomically(request.output.parent / REPORT_NAME, document)
-    if not comparison.passed:
-        remedy = "prune less" if request.prune_share else "convert with --float32"
-        if comparison.f1_drop_points > comparison.max_f1_drop_points:
-            remedy += ", or allow more with --max-f1-drop"
-        raise GateRefused(
-            f"{request.run}: the {request.form.value} file of {report['model']} is refused, because"
-            f" {'; '.join(comparison.reasons)}; see {request.output.parent / REPORT_NAME}, and"
-            f" {remedy}."
-        )
+    with opened(request, tools) as converter:
+        result = converter.convert(form)
+        beside: dict[str, bytes] = {}
+        if c_array and result.verdict.passed:
+            fixed, needed = converter.fixed()
+            beside = c_files(output.stem, fixed, fixed.flatbuffer, needed)
+            result.report["c_source"] = {
+                "files": sorted(beside),
+                "flatbuffer_bytes": len(fixed.flatbuffer),
+                "arena_bytes": needed.bytes,
+                "arena_measured": needed.measured,
+            }
+    return write(result, output, beside)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from converters.confidence import Intervals, intervals
 from converters.families import FamilyComparison, Named, compare_families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 DEFAULT_MAX_F1_DROP_POINTS: Final = 0.1
@@ -27,8 +26,8 @@ _REPEAT_TOLERANCE: Final = 1e-4
 # A carried-over threshold makes up for scores that are shifted, so a fault that shifts all must
 # show in the scores themselves. Sound int8 files of real runs are at 0.004 to 0.013.
 _MEAN_DIFFERENCE: Final = 0.03
-# How many rows are scored one by one: enough to meet every kernel's odd cases, and quick.
-_SINGLE_ROWS: Final = 256
+# Bins that are codes are exact but for the rounding of 1/255 to a float.
+_INPUT_TOLERANCE: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,8 @@ class Comparison:
         label_agreement: Share of rows with the same verdict.
         largest_score_difference: Between 0 and 1.
         mean_score_difference: Mean of the absolute differences.
-        batch_difference: Largest difference between scores of rows one by one and together.
-        order_difference: Largest difference between scores in order and in another order.
+        f1_drop_interval_points, false_alarm_rise_interval_points: 95 % intervals.
+        batch_difference, order_difference, input_error: See `Invariants`.
         max_f1_drop_points: What was allowed.
         reasons: Why it is refused, one sentence each; empty when it passes.
         families: The same for the attack families; None where the model names none.
@@ -70,12 +69,15 @@ class Comparison:
     full: Figures
     converted: Figures
     f1_drop_points: float
+    f1_drop_interval_points: tuple[float, float]
     false_alarm_rise_points: float
+    false_alarm_rise_interval_points: tuple[float, float]
     label_agreement: float
     largest_score_difference: float
     mean_score_difference: float
     batch_difference: float
     order_difference: float
+    input_error: float | None
     max_f1_drop_points: float
     reasons: tuple[str, ...]
     families: FamilyComparison | None = None
@@ -85,10 +87,13 @@ class Comparison:
         """Whether the converted model may be used."""
         return not self.reasons
 
-    def gate(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Verdict and differences, for the model file and `conversion.json`."""
         facts = asdict(replace(self, families=None))
         del facts["full"], facts["converted"], facts["families"]
+        for name in ("f1_drop_interval_points", "false_alarm_rise_interval_points"):
+            # As JSON will have it: what is written equals what is read again.
+            facts[name] = list(facts[name])
         if self.families:
             facts["families"] = self.families.to_json()
         return {"passed": self.passed, **facts, "reasons": list(self.reasons)}
@@ -131,37 +136,25 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeats:
-    """Largest score differences where there should be none; see `Comparison`."""
+class Invariants:
+    """Measured differences where there should be none; see `edge_agent.detect.trial.Trial`.
+
+    Attributes:
+        batch_difference: Between outputs of rows one by one and together.
+        order_difference: Between outputs in order and in another order.
+        input_error: Between scaled numbers and what their input codes stand for; None where the
+            scaler has no bins for codes to coincide with.
+    """
 
     batch_difference: float
     order_difference: float
-
-
-def repeats(
-    score: Callable[[NDArray[np.float32]], NDArray[np.float32]], raw: NDArray[np.float32], seed: int
-) -> Repeats:
-    """Score rows, shape (n_rows, n_features), in one go, one by one, and in another order.
-
-    Args:
-        score: Gives scores, shape (n_rows,), or all outputs, shape (n_rows, n_outputs).
-        raw: The rows.
-        seed: Of the other order.
-    """
-    order = np.random.default_rng(seed).permutation(len(raw))
-    together = score(raw)
-    shuffled = score(raw[order])
-    single = np.concatenate([score(raw[row : row + 1]) for row in order[:_SINGLE_ROWS]])
-    return Repeats(
-        batch_difference=_largest(single, together[order[:_SINGLE_ROWS]]),
-        order_difference=_largest(shuffled, together[order]),
-    )
+    input_error: float | None = None
 
 
 def compare(
     scored: Scored,
     labels: NDArray[np.uint8],
-    repeated: Repeats,
+    invariants: Invariants,
     max_f1_drop_points: float = DEFAULT_MAX_F1_DROP_POINTS,
     named: Named | None = None,
 ) -> Comparison:
@@ -170,7 +163,7 @@ def compare(
     Args:
         scored: Scores of both models.
         labels: 1 = attack, shape (n_rows,).
-        repeated: From `repeats`.
+        invariants: What was measured beside the verdicts.
         max_f1_drop_points: Points of F1 (hundredths) that the conversion may cost.
         named: Families of both models; None where they name none.
     """
@@ -178,7 +171,7 @@ def compare(
     converted_attacks = scored.converted >= np.float32(scored.converted_threshold)
     full, converted = figures(labels, full_attacks), figures(labels, converted_attacks)
     drop = 100 * (full.f1 - converted.f1)
-    difference = _difference(scored.converted, scored.full)
+    difference: NDArray[np.float32] = np.nan_to_num(np.abs(scored.converted - scored.full), nan=1.0)
     mean_difference = float(difference.mean()) if len(labels) else 0.0
     reasons = []
     if not len(labels) or full.confusion["tp"] == 0:
@@ -191,26 +184,35 @@ def compare(
         reasons.append(f"F1 drops by {drop:.2f} points, {max_f1_drop_points:g} are allowed")
     if mean_difference > _MEAN_DIFFERENCE:
         reasons.append(f"scores differ by {mean_difference:.3f} on average")
-    if not repeated.batch_difference <= _REPEAT_TOLERANCE:
+    if not invariants.batch_difference <= _REPEAT_TOLERANCE:
         reasons.append(
-            f"a flow's score differs by {repeated.batch_difference:.3f} when it is scored alone"
+            f"a flow's score differs by {invariants.batch_difference:.3f} when it is scored alone"
         )
-    if not repeated.order_difference <= _REPEAT_TOLERANCE:
+    if not invariants.order_difference <= _REPEAT_TOLERANCE:
         reasons.append(
-            f"a flow's score differs by {repeated.order_difference:.3f} after other flows"
+            f"a flow's score differs by {invariants.order_difference:.3f} after other flows"
+        )
+    if invariants.input_error is not None and not invariants.input_error <= _INPUT_TOLERANCE:
+        reasons.append(
+            f"the input's codes are not the scaler's bins: a number is off by up to"
+            f" {invariants.input_error:.4f} before the first layer"
         )
     families = compare_families(named, full_attacks & (labels == 1)) if named else None
     reasons += families.reasons if families else ()
+    chance: Intervals = intervals(labels, full_attacks, converted_attacks)
     return Comparison(
         full=full,
         converted=converted,
         f1_drop_points=drop,
+        f1_drop_interval_points=chance.f1_drop,
         false_alarm_rise_points=100 * (converted.false_alarm_rate - full.false_alarm_rate),
+        false_alarm_rise_interval_points=chance.false_alarm_rise,
         label_agreement=float((full_attacks == converted_attacks).mean()) if len(labels) else 0.0,
         largest_score_difference=float(difference.max(initial=0.0)),
         mean_score_difference=mean_difference,
-        batch_difference=repeated.batch_difference,
-        order_difference=repeated.order_difference,
+        batch_difference=invariants.batch_difference,
+        order_difference=invariants.order_difference,
+        input_error=invariants.input_error,
         max_f1_drop_points=max_f1_drop_points,
         reasons=tuple(reasons),
         families=families,
@@ -245,13 +247,3 @@ def transferred_threshold(
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
-
-
-def _largest(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Largest absolute difference; the largest possible where one is not a number."""
-    return float(_difference(first, second).max(initial=0.0))
-
-
-def _difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    difference: NDArray[np.float32] = np.nan_to_num(np.abs(first - second), nan=1.0)
-    return difference

@@ -1,10 +1,10 @@
 """A Keras model becomes a TFLite flatbuffer. Runs in the child process, see `converters.worker`.
 
-Strategy. A rolled LSTM converts either to one fused operator, which keeps its state between
-invocations and is five times slower in int8 than in float32, or not at all. Unrolled it is plain
-matrix arithmetic: no state, a dynamic batch, the fastest int8. So the model is rebuilt from its own
-configuration with every recurrent layer unrolled, takes over the weights, and that twin is
-converted. Nothing here knows an architecture.
+Strategy. What is converted is not the model but a twin of it (`converters.twin`), of which there
+are two. With its recurrent layers unrolled it is plain matrix arithmetic: no state, any batch, the
+fastest int8. With them rolled, and the batch fixed, each LSTM becomes one fused operator, which
+keeps its state between invocations: the file is smaller and float is as fast at batch 1, but int8
+is several times slower and less exact, since that operator has its own idea of ranges.
 
 The output is one table: the score and, for a model that names attack families, the share of each,
 joined by a Concatenate layer. A concatenation has one scale for all it joins. Numbers of a sigmoid
@@ -20,42 +20,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from converters._tensorflow import tf
+from converters.batch import STAND_IN, with_batch
 from converters.calibration import calibration_rows
-from converters.formats import Format, first_line
+from converters.formats import Format, Recurrence, first_line
 from converters.strip import stripped
+from converters.twin import fusible_twin, is_recurrent, unrolled_twin
 from edge_agent.contract.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-# Rows a calibration step: ranges are the same for any number, larger steps are only faster.
-_CALIBRATION_STEP = 64
 
-
-def unrolled_twin(model: Any) -> Any:
-    """The same model with every recurrent layer unrolled, sharing no weights with the original.
-
-    Raises:
-        ConversionError: The model holds code of its own.
-    """
-    try:
-        twin = type(model).from_config(_unrolled(model.get_config()))
-    except (ValueError, TypeError) as error:
-        raise ConversionError(
-            f"the model cannot be rebuilt from its configuration ({first_line(error)}); use layers"
-            " that Keras has built in."
-        ) from error
-    if not twin.built:
-        twin.build(model.input_shape)
-    twin.set_weights(model.get_weights())
-    return twin
-
-
-def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> bytes:
+def to_flatbuffer(
+    model: Any,
+    form: Format,
+    scaled: NDArray[np.float32],
+    recurrence: Recurrence = Recurrence.UNROLLED,
+    batch: int | None = None,
+) -> bytes:
     """Convert a Keras model.
 
     Args:
@@ -63,11 +50,23 @@ def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> byte
             knows; see `check_shape`.
         form: How to store it.
         scaled: Calibration rows after scaling, shape (n_rows, n_features); used for int8.
+        recurrence: What becomes of recurrent layers; a model without any (`is_recurrent`) converts
+            to the same bytes either way, but for the batch.
+        batch: Rows an invocation takes, every shape in the file fixed; None leaves them open where
+            they can be: a fused layer takes one row.
 
     Raises:
         ConversionError: One of the model's layers does not fit.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(unrolled_twin(model))
+    if recurrence is Recurrence.FUSED and is_recurrent(model):
+        network, batch = fusible_twin(model), batch or 1
+    else:
+        network = unrolled_twin(model)
+    shape = (STAND_IN, model.input_shape[1])
+    forward = tf.function(lambda features: network(features, training=False))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [forward.get_concrete_function(tf.TensorSpec(shape, tf.float32))], network
+    )
     if form is not Format.FLOAT32:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if form is Format.FLOAT16:
@@ -76,8 +75,9 @@ def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> byte
         rows = calibration_rows(scaled)
 
         def representative() -> Iterator[list[NDArray[np.float32]]]:
-            for start in range(0, len(rows), _CALIBRATION_STEP):
-                yield [rows[start : start + _CALIBRATION_STEP]]
+            # A fixed batch takes no rest: rows repeated do not move a range.
+            for start in range(0, len(rows), shape[0]):
+                yield [np.resize(rows[start : start + shape[0]], shape)]
 
         converter.representative_dataset = representative
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -91,7 +91,7 @@ def to_flatbuffer(model: Any, form: Format, scaled: NDArray[np.float32]) -> byte
             f"TensorFlow cannot convert the model to {form.value} ({first_line(error)}); use layers"
             " that TFLite has built in."
         ) from error
-    return stripped(flatbuffer)
+    return stripped(with_batch(flatbuffer, batch))
 
 
 def check_shape(model: Any, families: Sequence[str] = ()) -> None:
@@ -117,21 +117,3 @@ def check_shape(model: Any, families: Sequence[str] = ()) -> None:
         raise ConversionError(
             f"the model gives an output of shape {outputs}, not {wanted}; train it with edge-train."
         )
-
-
-def _unrolled(config: Any) -> Any:
-    """A model's configuration with every recurrent layer in it, however deep, unrolled.
-
-    `implementation` 1 computes each gate for itself, so that in int8 each has a range of its own:
-    half as many verdicts change as with the four of them in one tensor.
-    """
-    if isinstance(config, dict):
-        deep = {key: _unrolled(value) for key, value in config.items()}
-        if "unroll" in deep:
-            deep["unroll"] = True
-        if "implementation" in deep:
-            deep["implementation"] = 1
-        return deep
-    if isinstance(config, (list, tuple)):
-        return type(config)(_unrolled(value) for value in config)
-    return config

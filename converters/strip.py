@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated as schema
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MARK: Final = b"TFL3"
+FILE_MARK: Final = b"TFL3"
+"""What a TFLite file is known by."""
+
 # What the schema demands of weights, and the generated writer forgets.
 _BUFFER_ALIGNMENT: Final = 16
 # The format's first buffer is the empty one by rule: tensors without constants point to it.
@@ -90,7 +92,7 @@ def stripped(flatbuffer: bytes) -> bytes:
             if operator.builtinOptions is not None:
                 operator.builtinOptions = _Once(operator.builtinOptions, packed)
     builder = _Builder()
-    builder.Finish(model.Pack(builder), _MARK)
+    builder.Finish(model.Pack(builder), FILE_MARK)
     return bytes(builder.Output())
 
 

@@ -14,63 +14,118 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from converters.formats import Job, first_line
-from converters.timing import BATCHES, latency_us
+from converters.child import PROGRESS
+from converters.formats import FAILURE, Conversion, Preparation, first_line, job_from_bytes
 from edge_agent.contract.errors import EdgeIdsError, RunError
 from edge_agent.contract.runs import Rows, Run, load_rows, spread
-from edge_agent.contract.scaling import recompute_rates
+from edge_agent.contract.scaling import rate_inputs, recompute_rates
+from edge_agent.detect.timing import BATCHES, latency_us
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
+
+    from converters.formats import Changes
 
 _PREDICT_ROWS: Final = 1024
 
 
 def main(arguments: list[str]) -> int:
     """Do one job; a known failure is told in a file, anything else by the traceback."""
-    job = Job.from_bytes(Path(arguments[0]).read_bytes())
+    job = job_from_bytes(Path(arguments[0]).read_bytes())
     try:
-        _convert(job)
+        if isinstance(job, Preparation):
+            _prepare(job)
+        else:
+            _convert(job)
     except EdgeIdsError as error:
-        (job.folder / Job.FAILURE).write_text(str(error), encoding="utf-8")
+        (job.folder / FAILURE).write_text(str(error), encoding="utf-8")
         return 1
     return 0
 
 
-def _convert(job: Job) -> None:
+def _prepare(job: Preparation) -> None:
     # Imported late, so that a job that cannot be read fails before TensorFlow takes its seconds.
     from converters._tensorflow import tf  # noqa: PLC0415
-    from converters.prune import pruned_copy, zero_share  # noqa: PLC0415
-    from converters.quantize import check_shape, to_flatbuffer  # noqa: PLC0415
+    from converters.prune import zero_share  # noqa: PLC0415
+    from converters.quantize import check_shape  # noqa: PLC0415
+    from converters.twin import is_recurrent  # noqa: PLC0415
 
     run = Run.open(job.run)
     model = load_model(job.run / run.models[job.model].file)
-    calibration, train, test = (
-        load_rows(job.run, part) for part in ("calibration", "train", "test")
-    )
+    train, test = (load_rows(job.run, part) for part in ("train", "test"))
     check_shape(model, run.families)
-    converted = model
-    if job.prune_share:
-        converted = pruned_copy(model, job.prune_share, _scaled(run, train), train)
-    flatbuffer = to_flatbuffer(converted, job.form, _scaled(run, calibration))
-    (job.folder / Job.FLATBUFFER).write_bytes(flatbuffer)
     forward = tf.function(lambda rows: model(rows, training=False))
     scaled = _scaled(run, test)
+    _tell("scoring the test rows with the full model")
     np.savez(
-        job.folder / Job.OUTPUTS,
+        job.folder / Preparation.OUTPUTS,
         test=_outputs(forward, scaled),
         train=_outputs(forward, _scaled(run, spread(train, job.threshold_rows))),
     )
-    facts = {
-        "latency_us": {
-            str(batch): latency_us(_call(forward, tf.constant(scaled[:batch])), batch)
-            for batch in BATCHES
-            if len(scaled) >= batch
-        },
-        "parameters": int(model.count_params()),
-        "zero_share": zero_share(converted),
+    full_us = {
+        str(batch): latency_us(_call(forward, tf.constant(scaled[:batch])), batch)
+        for batch in BATCHES
+        if len(scaled) >= batch
     }
-    (job.folder / Job.FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    needs = rate_inputs([feature.name for feature in run.features])
+    network, columns = _changed(model, job.changes, _scaled(run, train), train, needs)
+    network.save(job.folder / Preparation.NETWORK)
+    facts = {
+        "latency_us": full_us,
+        "parameters": {
+            "full": int(model.count_params()),
+            "converted": int(network.count_params()),
+        },
+        "zero_share": zero_share(network),
+        "recurrent": is_recurrent(network),
+        "columns": columns,
+    }
+    (job.folder / Preparation.FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _changed(
+    model: Any,
+    changes: Changes,
+    scaled: NDArray[np.float32],
+    rows: Rows,
+    needs: Mapping[int, Sequence[int]],
+) -> tuple[Any, Sequence[int]]:
+    """The network to convert and the columns it takes: first smaller, then sparser, then rounder.
+
+    Each step leaves what the one before it reached: a pruned kernel is clustered around its zeros.
+    """
+    columns: Sequence[int] = range(scaled.shape[1])
+    network = model
+    if changes.shrink_share:
+        from converters.shrink import Shrinking, shrunk_copy  # noqa: PLC0415
+
+        shrinking = Shrinking(changes.shrink_share, needs)
+        shrunk = shrunk_copy(network, shrinking, scaled, rows, report=_tell)
+        network, columns = shrunk.model, shrunk.columns
+        scaled = scaled[:, columns]
+    if changes.prune_share:
+        from converters.prune import pruned_copy  # noqa: PLC0415
+
+        network = pruned_copy(network, changes.prune_share, scaled, rows, report=_tell)
+    if changes.clusters:
+        from converters.cluster import clustered_copy  # noqa: PLC0415
+
+        network = clustered_copy(network, changes.clusters, scaled, rows, report=_tell)
+    return network, [int(column) for column in columns]
+
+
+def _convert(job: Conversion) -> None:
+    from converters.quantize import to_flatbuffer  # noqa: PLC0415
+
+    run = Run.open(job.run)
+    network = load_model(job.network)
+    calibration = _scaled(run, load_rows(job.run, "calibration"))[:, job.columns]
+    made = to_flatbuffer(
+        network, job.form, calibration, job.recurrence, batch=1 if job.static else None
+    )
+    (job.folder / Conversion.FLATBUFFER).write_bytes(made)
 
 
 def load_model(path: Path) -> Any:
@@ -90,6 +145,11 @@ def load_model(path: Path) -> Any:
             f"is no Keras model that can be loaded ({first_line(error)})",
             remedy="train the run again",
         ) from error
+
+
+def _tell(text: str) -> None:
+    """Words for the user; the parent shows them."""
+    print(f"{PROGRESS}{text}", flush=True)
 
 
 def _scaled(run: Run, rows: Rows) -> NDArray[np.float32]:

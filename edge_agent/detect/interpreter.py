@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -80,6 +80,16 @@ class Tensor:
     width: int
     scale: float
     zero_point: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        facts = asdict(self)
+        return facts | {"dtype": self.dtype.name}
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Tensor:
+        """What `to_json` gave."""
+        return cls(**facts | {"dtype": np.dtype(facts["dtype"])})
 
     @property
     def quantized(self) -> bool:
@@ -224,6 +234,16 @@ class Model:
 def installed_runtimes() -> tuple[str, ...]:
     """The runtimes whose packages are there, the preferred one first; none is imported."""
     return tuple(name for name in RUNTIMES if importlib.util.find_spec(name.replace("-", "_")))
+
+
+def check(runtime: str) -> None:
+    """Make sure that an interpreter works in this environment, whatever the model.
+
+    Raises:
+        InterpreterError: It is missing or broken.
+        ValueError: Its name is unknown.
+    """
+    _imported(_chosen(runtime))
 
 
 def load(flatbuffer: bytes, runtime: str = "auto", threads: int = 1) -> Model:

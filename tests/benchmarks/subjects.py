@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.subjects import FullModel, Installed, Subjects
+from benchmarks.subjects import FullModel, Installed, Subjects, columns
 from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.runs import Run, TrainedModel
 from edge_agent.detect import interpreter
@@ -73,7 +73,7 @@ def _subjects(folder: Path, file: Path, stub: FullModel, *, full: bool = True) -
         file=file,
         bundle=bundle,
         model=NAME,
-        installed={RUNTIME: Installed(Detector(bundle, model), model)},
+        installed={RUNTIME: Installed(Detector(bundle, model), model, columns(stub.run, bundle))},
         full=stub if full else None,
         left_out={} if full else {"full": "TensorFlow is not installed"},
     )

@@ -102,7 +102,7 @@ def test_calls_run_the_models_on_the_same_flows(tmp_path: Path) -> None:
 
 def test_every_batch_size_is_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Half a second a burst would be paid eight times, for figures that nobody looks at.
-    monkeypatch.setattr("converters.timing._BUDGET_S", 0.01)
+    monkeypatch.setattr("edge_agent.detect.timing._BUDGET_S", 0.01)
     report = measure(tiny_subjects(tmp_path), rows(20), rounds=2)
     assert list(report["latency_us_per_flow"]) == [str(batch) for batch in BATCHES]
     timing = report["latency_us_per_flow"]["64"][RUNTIME]

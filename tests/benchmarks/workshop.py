@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.__main__ import main
-from converters import timing
 from edge_agent.contract.bundle import Bundle
+from edge_agent.detect import timing
 from tests.converters.toy_run import make_run
 from tests.detect.conftest import TINY
 

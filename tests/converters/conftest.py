@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -14,13 +13,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from converters.child import Order, Product
+from converters import trials
+from converters.child import Network, Order
+from converters.formats import Format, Recurrence
+from converters.request import Tools
+from converters.trials import Place
 from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.runs import Rows, Run, load_rows
+from edge_agent.detect import timing
+from edge_agent.detect.interpreter import load
+from edge_agent.detect.trial import Trial, try_out
 from tests.converters.toy_run import NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from edge_agent.detect.interpreter import Predictor
+
+PLACE = Place((), "ai-edge-litert")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,40 +81,76 @@ class Workshop:
             name=name,
         )
 
-    def product(self, order: Order) -> Product:
-        """What the child would bring back, without the child."""
-        facts: dict[str, Any] = {
-            "latency_us": {"1": {"p50": 9.0, "p99": 9.9}},
-            "parameters": 7,
-            "zero_share": 0.0,
-        }
-        return Product(
-            flatbuffer=self.flatbuffer(order.form.value),
-            test=self.scores("test")[:, None],
-            train=self.scores("train")[:, None],
-            facts=facts,
-        )
+    def tools(
+        self,
+        *,
+        families: bool = False,
+        load: Callable[[bytes], Predictor] = load,
+        made: dict[Recurrence, str] | None = None,
+    ) -> Tools:
+        """Tools that make at once what the children would, and try it out in this process.
 
-    def family_product(self, order: Order) -> Product:
-        """The same of the run with families."""
-        return dataclasses.replace(
-            self.product(order),
-            flatbuffer=self.flatbuffer(f"families-{order.form.value}"),
-            test=self.family_outputs("test"),
-            train=self.family_outputs("train"),
-        )
+        Args:
+            families: Whether they are for the run with families.
+            load: Makes the interpreter of the trial.
+            made: Name of the flatbuffer to give for a form of LSTM; else the format's own.
+        """
+        prefix = "families-" if families else ""
+
+        def prepare(order: Order) -> Network:
+            (order.folder / "network.keras").write_bytes(b"for the children only")
+            both = {"full": 7, "converted": 7}
+            facts: dict[str, Any] = {
+                "latency_us": {"1": {"p50": 9.0, "p99": 9.9}},
+                "parameters": both,
+                "zero_share": 0.0,
+                "recurrent": True,
+            }
+            test, train = self.scores("test")[:, None], self.scores("train")[:, None]
+            if families:
+                test, train = self.family_outputs("test"), self.family_outputs("train")
+            width = self.rows().raw.shape[1]
+            if families:
+                width = load_rows(self.family_run, "test").raw.shape[1]
+            return Network(order, tuple(range(width)), test, train, facts)
+
+        def flatbuffer(
+            network: Network, form: Format, recurrence: Recurrence, *, static: bool = False
+        ) -> bytes:
+            return self.flatbuffer((made or {}).get(recurrence, f"{prefix}{form.value}"))
+
+        def try_in(place: Place, bundle: Bundle, rows: trials.Rows) -> Trial:
+            return try_out(bundle, load(bundle.flatbuffer), rows.test, rows.train, str(place))
+
+        return Tools(prepare, flatbuffer, lambda _: ([PLACE], {}), try_in)
+
+
+@pytest.fixture(autouse=True)
+def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test looks at how long something took: a few calls are enough."""
+    monkeypatch.setattr(timing, "_BUDGET_S", 0.005)
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(_made("workshop", tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def shrinking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `shrinking.py` filled."""
+    return _made("shrinking", tmp_path_factory)
+
+
+def _made(by: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow is not installed: needs edge-ids[train]")
-    folder = tmp_path_factory.mktemp("workshop")
+    folder = tmp_path_factory.mktemp(by)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.converters.workshop", str(folder)],
+        [sys.executable, "-m", f"tests.converters.{by}", str(folder)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return Workshop(folder)
+    return folder

@@ -3,51 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from converters import child, cli
-from converters.child import Order, run_worker
-from converters.cli import main, summary
-from converters.conversion import Request, chosen_model, convert
-from converters.formats import Format, Job
+from converters.conversion import convert
+from converters.formats import Format, Recurrence
+from converters.request import Request
+from converters.results import REPORT_NAME
+from converters.source import chosen_model, convertible_models
+from converters.telling import summary
+from converters.trials import Place
 from edge_agent.contract.bundle import Bundle
-from edge_agent.contract.errors import ConversionError, GateRefused, RunError
-from edge_agent.contract.runs import Run, load_rows
+from edge_agent.contract.errors import ConversionError, GateRefused, InterpreterError, RunError
+from edge_agent.contract.runs import Rows, Run, load_rows, save_rows
 from edge_agent.detect.detector import Detector
-from edge_agent.detect.interpreter import load
+from edge_agent.detect.interpreter import Model, load
+from tests.converters.conftest import PLACE
 from tests.converters.toy_run import NAME
 from tests.detect.spoiled import Leaking, Offset, Spoiled, Stuck
 from tests.detect.synthetic import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from converters import trials
+    from converters.child import Network
+    from converters.request import Tools
+    from edge_agent.detect.trial import Trial
     from tests.converters.conftest import Workshop
 
 FIGURES = {"accuracy", "precision", "recall", "f1", "false_alarm_rate", "confusion", "rows"}
 
 
-def request_for(workshop: Workshop, output: Path, **changes: Any) -> Request:
-    request = Request(workshop.run, output, Format.INT8, None, max_f1_drop_points=0.1)
-    return dataclasses.replace(request, **changes)
+def converted(workshop: Workshop, output: Path, **loader: Any) -> dict[str, Any]:
+    """Convert the run without families to int8, with tools that fail where they are told to."""
+    return convert(Request(workshop.run), Format.INT8, output, tools=workshop.tools(**loader))
+
+
+def family_converted(workshop: Workshop, output: Path, **tools: Any) -> dict[str, Any]:
+    request = Request(workshop.family_run)
+    return convert(request, Format.INT8, output, tools=workshop.tools(families=True, **tools))
 
 
 def test_a_sound_model_is_written_with_its_verdict(workshop: Workshop, tmp_path: Path) -> None:
     output = tmp_path / "new" / "model.tflite"
-    report = convert(request_for(workshop, output), make=workshop.product)
+    report = converted(workshop, output)
     bundle = Bundle.open(output)
     run = Run.open(workshop.run)
     assert json.loads((tmp_path / "new" / "conversion.json").read_bytes()) == report
@@ -66,7 +76,15 @@ def test_a_sound_model_is_written_with_its_verdict(workshop: Workshop, tmp_path:
     )
     assert bundle.provenance == {
         **run.provenance,
-        "conversion": {"format": "int8", "prune_share": 0.0},
+        "conversion": {
+            "model": NAME,
+            "format": "int8",
+            "lstm": "unrolled",
+            "prune_share": 0.0,
+            "shrink_share": 0.0,
+            "clusters": 0,
+            "columns_dropped": 0,
+        },
     }
     assert bundle.name == f"{NAME} int8"
     rows = workshop.rows()
@@ -79,7 +97,7 @@ def test_a_sound_model_is_written_with_its_verdict(workshop: Workshop, tmp_path:
 
 def test_the_model_card_says_what_the_file_holds(workshop: Workshop, tmp_path: Path) -> None:
     output = tmp_path / "model.tflite"
-    convert(request_for(workshop, output), make=workshop.product)
+    converted(workshop, output)
     card = Bundle.open(output).model_card
     for said in (
         "Flow profile: `gateway`",
@@ -109,11 +127,7 @@ def test_a_spoiled_interpreter_is_refused(
     output = tmp_path / "model.tflite"
     output.write_bytes(b"an older model")
     with pytest.raises(GateRefused, match=said) as caught:
-        convert(
-            request_for(workshop, output),
-            load=lambda flatbuffer: spoil(load(flatbuffer)),
-            make=workshop.product,
-        )
+        converted(workshop, output, load=lambda flatbuffer: spoil(load(flatbuffer)))
     assert caught.value.exit_code == 3
     assert output.read_bytes() == b"an older model"
     report = json.loads((tmp_path / "conversion.json").read_bytes())
@@ -126,22 +140,18 @@ def test_a_spoiled_interpreter_is_refused(
 def test_an_int8_file_that_does_not_take_bins_is_refused(
     workshop: Workshop, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConversionError, match="instead of 1/255 and -128"):
-        convert(
-            request_for(workshop, tmp_path / "model.tflite"),
+    with pytest.raises(GateRefused, match="instead of int8 at 1/255 and -128"):
+        converted(
+            workshop,
+            tmp_path / "model.tflite",
             load=lambda _: load(workshop.flatbuffer("float32")),
-            make=workshop.product,
         )
-    assert list(tmp_path.iterdir()) == []
-
-
-def family_request(workshop: Workshop, output: Path, **changes: Any) -> Request:
-    return request_for(workshop, output, run=workshop.family_run, **changes)
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT_NAME]
 
 
 def test_families_travel_with_the_file(workshop: Workshop, tmp_path: Path) -> None:
     output = tmp_path / "model.tflite"
-    report = convert(family_request(workshop, output), make=workshop.family_product)
+    report = family_converted(workshop, output)
     bundle = Bundle.open(output)
     assert bundle.families == FAMILIES
     assert report["families"] == list(FAMILIES)
@@ -169,10 +179,10 @@ class Swapped(Spoiled):
 
 def test_a_file_that_lost_its_families_is_refused(workshop: Workshop, tmp_path: Path) -> None:
     with pytest.raises(GateRefused, match="keep their family, 98% are needed") as caught:
-        convert(
-            family_request(workshop, tmp_path / "model.tflite"),
+        family_converted(
+            workshop,
+            tmp_path / "model.tflite",
             load=lambda flatbuffer: Swapped(load(flatbuffer)),
-            make=workshop.family_product,
         )
     assert "--max-f1-drop" not in str(caught.value), "which would change nothing"
     report = json.loads((tmp_path / "conversion.json").read_bytes())
@@ -181,13 +191,13 @@ def test_a_file_that_lost_its_families_is_refused(workshop: Workshop, tmp_path: 
 
 
 def test_a_table_too_wide_for_the_score_is_refused(workshop: Workshop, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="instead of 1/256 or 1/255 and -128; join"):
-        convert(
-            family_request(workshop, tmp_path / "model.tflite"),
+    with pytest.raises(GateRefused, match="instead of 1/256 or 1/255 and -128, so the score"):
+        family_converted(
+            workshop,
+            tmp_path / "model.tflite",
             load=lambda _: load(workshop.flatbuffer("families-wide")),
-            make=workshop.family_product,
         )
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT_NAME]
 
 
 def test_a_run_with_families_may_hold_models_without(workshop: Workshop, tmp_path: Path) -> None:
@@ -195,168 +205,237 @@ def test_a_run_with_families_may_hold_models_without(workshop: Workshop, tmp_pat
     shutil.copytree(workshop.run, run)
     dataclasses.replace(Run.open(run), families=FAMILIES).save(run)
     output = tmp_path / "model.tflite"
-    report = convert(request_for(workshop, output, run=run), make=workshop.product)
+    report = convert(Request(run), Format.INT8, output, tools=workshop.tools())
     assert (Bundle.open(output).families, report["families"]) == ((), [])
     assert "families" not in report["gate"]
 
 
-def test_the_model_is_chosen_by_name_or_by_size(workshop: Workshop, tmp_path: Path) -> None:
+def test_the_model_is_chosen_by_name_or_by_size(workshop: Workshop) -> None:
     run = Run.open(workshop.run)
-    request = request_for(workshop, tmp_path)
-    assert chosen_model(run, request) == NAME
+    folder = workshop.run
+    assert chosen_model(run, folder, None) == NAME
     paper = dataclasses.replace(run.models[NAME], size="paper")
     two = dataclasses.replace(run, models={"big": paper, **run.models})
-    assert chosen_model(two, request) == NAME
-    assert chosen_model(two, dataclasses.replace(request, model="big")) == "big"
-    with pytest.raises(RunError, match="no convertible model 'forest'; choose one of: cnn-lstm"):
-        chosen_model(run, dataclasses.replace(request, model="forest"))
+    assert chosen_model(two, folder, None) == NAME
+    assert chosen_model(two, folder, "big") == "big"
+    assert convertible_models(two, folder) == ["big", NAME]
+    with pytest.raises(RunError, match="has no model 'small'; choose one of: cnn-lstm, forest"):
+        chosen_model(run, folder, "small")
+    with pytest.raises(RunError, match="holds forest, which TFLite has no operators for; choose"):
+        chosen_model(run, folder, "forest")
     none = dataclasses.replace(run, models={"forest": run.models["forest"]})
-    with pytest.raises(RunError, match="no convertible model; train one"):
-        chosen_model(none, request)
+    with pytest.raises(RunError, match="edge-train --model cnn-lstm learns from boosted trees"):
+        convertible_models(none, folder)
 
 
-def crashed(tmp_path: Path, code: str) -> str:
-    job = Job(tmp_path, "toy", Format.INT8, tmp_path, 1)
-    order = Order(tmp_path, "toy", Format.INT8)
-    with pytest.raises(ConversionError) as caught:
-        run_worker([sys.executable, "-c", code], job, order)
+def copied(workshop: Workshop, tmp_path: Path) -> Path:
+    return shutil.copytree(workshop.run, tmp_path / "run")
+
+
+def refused_run(run: Path, tools: Tools, tmp_path: Path) -> str:
+    with pytest.raises(RunError) as caught:
+        convert(Request(run), Format.INT8, tmp_path / "model.tflite", tools=tools)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_a_crash_of_the_child_is_an_error(tmp_path: Path) -> None:
-    # An abort stands for the segmentation faults of the converter: a signal, but no core dump.
-    code = "import os, signal; print('last words'); os.kill(os.getpid(), signal.SIGKILL)"
-    said = crashed(tmp_path, f"import sys; sys.stdout = sys.stderr\n{code}")
-    assert "crashed TensorFlow with SIGKILL" in said
-
-
-def test_the_childs_last_words_are_told(tmp_path: Path) -> None:
-    said = crashed(tmp_path, "raise RuntimeError('quantizer is unhappy')")
-    assert "failed with exit code 1" in said
-    assert "quantizer is unhappy" in said
-    assert "try --float32" in said
-
-
-def test_the_childs_own_sentence_is_passed_on(tmp_path: Path) -> None:
-    (tmp_path / Job.FAILURE).write_text("models/x.keras: is none; train again.")
-    assert crashed(tmp_path, "raise SystemExit(1)") == "models/x.keras: is none; train again."
-
-
-def test_a_missing_tensorflow_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConversionError, match=r"pip install 'edge-ids\[train\]'"):
-        child.convert_in_child(Order(tmp_path, "toy", Format.INT8))
-
-
-def test_importing_the_command_loads_no_tensorflow() -> None:
-    code = "import sys, converters.cli; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# The command line.
-
-
-def edge_convert(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from converters.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-    )
-
-
-def test_the_command_converts_families(workshop: Workshop, tmp_path: Path) -> None:
-    file = tmp_path / "model.tflite"
-    done = edge_convert("--int8", workshop.family_run, "--output", file, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["families"] == list(FAMILIES)
-    # The workshop has converted others before, which changes bytes but not numbers.
-    raw = load_rows(workshop.family_run, "test").raw
-    again = Detector(workshop.bundle("families-int8"), load(workshop.flatbuffer("families-int8")))
-    assert np.array_equal(Detector.open(file).outputs(raw), again.outputs(raw))
-
-
-def test_the_same_run_gives_the_same_bytes(workshop: Workshop, tmp_path: Path) -> None:
-    files = [tmp_path / name / "model.tflite" for name in ("first", "second")]
-    for file in files:
-        done = edge_convert("--int8", workshop.run, "--output", file, "--json")
-        assert done.returncode == 0, done.stderr
-        report = json.loads(done.stdout)
-        assert report["format"] == "int8"
-        assert report["latency_us_per_flow"]["full"]["1"]["p50"] > 0
-        assert report["latency_us_per_flow"]["converted"]["64"]["p99"] > 0
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert Bundle.open(files[0]).flatbuffer == workshop.flatbuffer("int8")
-
-
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("missing", "said"),
     [
-        (["--help"], 0, "Example:"),
-        (["--version"], 0, "edge-convert"),
-        ([], 2, "Missing argument"),
-        (["RUN"], 2, "--output"),
-        (["RUN", "--output", "m", "--max-f1-drop", "-1"], 2, "--max-f1-drop"),
-        (["RUN", "--output", "m", "--prune", "1"], 2, "--prune"),
-        (["none", "--output", "m.tflite"], 1, "none: is no complete run folder"),
+        ("run.json", "is no complete run folder"),
+        ("scaler.npy", "is no complete run folder"),
+        (f"models/{NAME}.keras", f"lacks models/{NAME}.keras; train the run again"),
+        ("rows/calibration.npz", "cannot be read"),
+        ("rows/test.npz", "cannot be read"),
     ],
 )
-def test_exit_codes(
-    arguments: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_incomplete_run_is_refused(
+    workshop: Workshop, tmp_path: Path, missing: str, said: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == code
-    assert said in result.output
-    assert list(tmp_path.iterdir()) == []
+    run = copied(workshop, tmp_path)
+    (run / missing).unlink()
+    assert said in refused_run(run, workshop.tools(), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("flag", "form"),
-    [
-        ([], Format.INT8),
-        (["--int8"], Format.INT8),
-        (["--float32"], Format.FLOAT32),
-        (["--float16"], Format.FLOAT16),
-        (["--dynamic-range"], Format.DYNAMIC_RANGE),
-    ],
-)
-def test_flags_reach_the_request(
-    flag: list[str], form: Format, monkeypatch: pytest.MonkeyPatch
+def test_a_run_of_a_newer_version_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    run = copied(workshop, tmp_path)
+    facts = json.loads((run / "run.json").read_bytes())
+    (run / "run.json").write_text(json.dumps(facts | {"format_version": 99}))
+    said = refused_run(run, workshop.tools(), tmp_path)
+    assert "has format version 99, newer than" in said
+
+
+@pytest.mark.parametrize(("label", "what"), [(0, "benign flow"), (1, "attack")])
+def test_calibration_rows_without_one_class_are_refused(
+    workshop: Workshop, tmp_path: Path, label: int, what: str
 ) -> None:
-    asked: list[Request] = []
+    run = copied(workshop, tmp_path)
+    rows = load_rows(run, "calibration")
+    other = rows.label != label
+    save_rows(run, "calibration", Rows(rows.raw[other], rows.label[other]))
+    said = refused_run(run, workshop.tools(), tmp_path)
+    assert f"has no {what} among its {other.sum()} rows" in said
 
-    def refuse(request: Request) -> dict[str, Any]:
-        asked.append(request)
-        raise GateRefused("run: refused, because F1 drops.")
 
-    monkeypatch.setattr(cli, "convert", refuse)
-    result = CliRunner().invoke(
-        main,
-        [
-            *flag,
-            "run",
-            "--output",
-            "m.tflite",
-            "--model",
-            "x",
-            "--max-f1-drop",
-            "0.3",
-            "--prune",
-            "0.5",
-        ],
+# The form of the LSTM.
+
+
+class Slow(Spoiled):
+    """Sound, but takes its time."""
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        time.sleep(0.002 * len(rows))
+        return super().predict(rows)
+
+
+@pytest.mark.parametrize("slow", list(Recurrence), ids=lambda form: form.value)
+def test_the_faster_form_of_the_lstm_is_taken(
+    workshop: Workshop, tmp_path: Path, slow: Recurrence
+) -> None:
+    made = {Recurrence.UNROLLED: "float32", Recurrence.FUSED: "float32-fused"}
+
+    def load_it(flatbuffer: bytes) -> Any:
+        model = load(flatbuffer)
+        return Slow(model) if flatbuffer == workshop.flatbuffer(made[slow]) else model
+
+    few = few_rows(workshop, tmp_path)
+    tools = workshop.tools(made=made, load=load_it)
+    prepared = dataclasses.replace(tools, prepare=lambda order: shortened(tools.prepare(order)))
+    report = convert(Request(few), Format.FLOAT32, tmp_path / "model.tflite", tools=prepared)
+    (faster,) = set(Recurrence) - {slow}
+    assert report["lstm"]["form"] == faster.value
+    medians = {
+        form: timing["1"]["p50"] for form, timing in report["lstm"]["latency_us_per_flow"].items()
+    }
+    assert medians[slow.value] > 2 * medians[faster.value]
+    conversion = Bundle.open(tmp_path / "model.tflite").provenance["conversion"]
+    assert conversion["lstm"] == faster.value
+
+
+FEW = 40
+
+
+def few_rows(workshop: Workshop, tmp_path: Path) -> Path:
+    run = copied(workshop, tmp_path)
+    for part in ("train", "test"):
+        rows = load_rows(run, part)
+        save_rows(run, part, Rows(rows.raw[:FEW], rows.label[:FEW]))
+    return run
+
+
+def shortened(network: Network) -> Network:
+    return dataclasses.replace(network, test=network.test[:FEW], train=network.train[:FEW])
+
+
+def test_what_cannot_be_fused_stays_unrolled(workshop: Workshop, tmp_path: Path) -> None:
+    tools = workshop.tools()
+
+    def flatbuffer(network: Network, form: Format, recurrence: Recurrence) -> bytes:
+        if recurrence is Recurrence.FUSED:
+            raise ConversionError("a GRU has no fused form.")
+        return tools.flatbuffer(network, form, recurrence)
+
+    some = dataclasses.replace(tools, flatbuffer=flatbuffer)
+    output = tmp_path / "model.tflite"
+    report = convert(Request(workshop.run), Format.INT8, output, tools=some)
+    assert report["lstm"] == {
+        "form": "unrolled",
+        "left_out": {"fused": "a GRU has no fused form."},
+    }
+    told = Request(workshop.run, recurrence=Recurrence.FUSED)
+    with pytest.raises(ConversionError, match="a GRU has no fused form"):
+        convert(told, Format.INT8, output, tools=some)
+
+
+def test_a_fused_lstm_whose_state_is_never_reset_is_refused(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    def never_reset(flatbuffer: bytes) -> Any:
+        make = load(flatbuffer)._make
+
+        def made() -> Any:
+            interpreter: Any = make()
+            interpreter.reset_all_variables = lambda: None
+            return interpreter
+
+        return Model(made, "never reset")
+
+    told = Request(workshop.run, recurrence=Recurrence.FUSED)
+    made = {Recurrence.FUSED: "float32-fused"}
+    output = tmp_path / "model.tflite"
+    sound = workshop.tools(made=made)
+    assert convert(told, Format.FLOAT32, output, tools=sound)["gate"]["passed"]
+    output.unlink()
+    leaking = workshop.tools(made=made, load=never_reset)
+    with pytest.raises(GateRefused, match=r"differs by .* after other flows"):
+        convert(told, Format.FLOAT32, output, tools=leaking)
+    assert not output.exists()
+
+
+# Several interpreters.
+
+
+def test_every_interpreter_must_agree(workshop: Workshop, tmp_path: Path) -> None:
+    tools = workshop.tools()
+    other = Place(("python3.9",), "tflite-runtime")
+    spoiled = workshop.tools(load=lambda flatbuffer: Offset(load(flatbuffer), 40))
+
+    def try_in(place: Place, bundle: Bundle, rows: trials.Rows) -> Trial:
+        return (spoiled if place == other else tools).try_in(place, bundle, rows)
+
+    both = dataclasses.replace(tools, places=lambda _: ([PLACE, other], {}), try_in=try_in)
+    with pytest.raises(GateRefused, match=r"because in tflite-runtime of python3.9: scores differ"):
+        convert(Request(workshop.run), Format.INT8, tmp_path / "model.tflite", tools=both)
+    gate = json.loads((tmp_path / REPORT_NAME).read_bytes())["gate"]
+    assert [found["passed"] for found in gate["interpreters"].values()] == [True, False]
+    assert gate["f1_drop_points"] == gate["interpreters"]["ai-edge-litert"]["f1_drop_points"]
+
+
+@pytest.mark.parametrize("broken", [0, 1], ids=["the first", "another"])
+def test_an_interpreter_that_cannot_run_the_file_refuses_it(
+    workshop: Workshop, tmp_path: Path, broken: int
+) -> None:
+    tools = workshop.tools()
+    places = [PLACE, Place(("python3.9",), "tflite-runtime")]
+
+    def try_in(place: Place, bundle: Bundle, rows: trials.Rows) -> Trial:
+        if place == places[broken]:
+            raise InterpreterError(f"{place.runtime} crashes with the model (exit code -11).")
+        return tools.try_in(place, bundle, rows)
+
+    both = dataclasses.replace(tools, places=lambda _: (places, {}), try_in=try_in)
+    with pytest.raises(GateRefused, match=r"crashes with the model \(exit code -11\)"):
+        convert(Request(workshop.run), Format.INT8, tmp_path / "model.tflite", tools=both)
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT_NAME]
+    report = json.loads((tmp_path / REPORT_NAME).read_bytes())
+    assert len(report["gate"]["interpreters"]) == 1
+
+
+# What is written.
+
+
+def test_a_full_disk_leaves_nothing(workshop: Workshop, tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "from edge_agent.contract.files import write_together;"
+        "from edge_agent.contract.errors import OutputError;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
+        "folder = Path(sys.argv[1])\n"
+        "try: write_together({folder / 'b.json': b'x' * 9, folder / 'a.tflite': b'y' * 30000})\n"
+        "except OutputError as error: print(error)"
     )
-    assert result.exit_code == 3
-    assert "edge-convert: error: run: refused, because F1 drops." in result.output
-    assert asked == [Request(Path("run"), Path("m.tflite"), form, "x", 0.3, prune_share=0.5)]
+    (tmp_path / "b.json").write_bytes(b"as it was")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(f"{tmp_path / 'a.tflite'}: cannot be written (File too large)")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"b.json": b"as it was"}
 
 
 def test_the_summary_is_a_table_for_people(workshop: Workshop, tmp_path: Path) -> None:
-    report = convert(request_for(workshop, tmp_path / "m.tflite"), make=workshop.product)
-    report["latency_us_per_flow"]["full"]["64"] = {"p50": 1.0, "p99": 2.0}
-    text = summary(report)
+    text = summary(converted(workshop, tmp_path / "m.tflite"))
     assert "false-alarm rate" in text
-    assert "are allowed." in text
+    assert "are allowed)" in text
     assert len({line.find("%") for line in text.splitlines()[3:7]}) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converters.families import FamilyComparison, Named, compare_families
-from converters.gate import Comparison, Repeats, Scored, compare
+from converters.gate import Comparison, Invariants, Scored, compare
 
 FAMILIES = ("scan", "dos", "web")
 # 1,000 attacks: 900 scans, 80 floods, 20 web attacks; the last 10 of them of no known family.
@@ -83,7 +83,7 @@ def compared(family: np.ndarray | None) -> Comparison:
     if family is not None:
         full, converted = (shares(np.concatenate([of, benign])) for of in (FULL, family))
         named = Named(FAMILIES, full, converted, np.concatenate([TRUTH, 0 * benign]))
-    return compare(Scored(scores, 0.5, scores, 0.5), labels, Repeats(0.0, 0.0), named=named)
+    return compare(Scored(scores, 0.5, scores, 0.5), labels, Invariants(0.0, 0.0), named=named)
 
 
 def test_the_gate_refuses_for_the_families_alone() -> None:
@@ -96,10 +96,10 @@ def test_the_gate_refuses_for_the_families_alone() -> None:
 
 
 def test_the_gates_facts_fit_json() -> None:
-    gate = json.loads(json.dumps(compared(FULL).gate()))
+    gate = json.loads(json.dumps(compared(FULL).to_json()))
     assert gate["families"]["rows"] == 1000
     assert gate["families"]["min_agreement"] == 0.98
-    assert "families" not in compared(None).gate()
+    assert "families" not in compared(None).to_json()
     assert "family_accuracy" not in compared(None).metrics()["full"]
     assert compared(FULL).metrics()["converted"]["family_accuracy"] == 1.0
     assert {field.name for field in dataclasses.fields(FamilyComparison)} - {"reasons"} <= set(

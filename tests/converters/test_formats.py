@@ -6,23 +6,26 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
+from converters.batch import STAND_IN, with_batch
 from converters.calibration import calibration_rows
-from converters.formats import Format, Job
-from converters.gate import repeats
+from converters.formats import Format
+from converters.operators import forbidden, operators
+from converters.strip import FILE_MARK
 from edge_agent.contract.errors import ConversionError
 from edge_agent.contract.runs import load_rows
 from edge_agent.detect import interpreter
 from edge_agent.detect.detector import Detector, takes_bins
-from edge_agent.detect.interpreter import Model, load
+from edge_agent.detect.interpreter import load
 from edge_agent.detect.judgement import top_family
-from tests.detect.synthetic import FAMILIES
+from edge_agent.detect.trial import try_out
+from tests.detect.synthetic import COLUMNS, FAMILIES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.converters.conftest import Workshop
 
 # Largest score difference to Keras. float32: another order of additions. float16 keeps 11 bits of
@@ -35,11 +38,27 @@ TOLERANCE = {
 }
 # Rows between the classes may change sides; the problem has next to none.
 MIN_AGREEMENT = 0.995
+# What the workshop calls what `to_flatbuffer` makes; static files are int8 alone.
+FILES = [form.value + way for form in Format for way in ("", "-fused")] + ["int8-static"]
 
 
-@pytest.mark.parametrize("form", Format, ids=lambda form: form.value)
-def test_parity_with_keras(workshop: Workshop, form: Format) -> None:
-    detector = Detector(workshop.bundle(form.value), load(workshop.flatbuffer(form.value)))
+@pytest.fixture(params=FILES)
+def file(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def form_of(file: str) -> Format:
+    return next(form for form in Format if file.startswith(form.value))
+
+
+def detector_of(workshop: Workshop, file: str) -> Detector:
+    return Detector(workshop.bundle(file), load(workshop.flatbuffer(file)))
+
+
+def test_parity_with_keras(workshop: Workshop, file: str) -> None:
+    form = form_of(file)
+    detector = detector_of(workshop, file)
     scores = detector.score(workshop.rows().raw)
     full = workshop.scores("test")
     assert np.abs(scores - full).max() <= TOLERANCE[form]
@@ -47,13 +66,38 @@ def test_parity_with_keras(workshop: Workshop, form: Format) -> None:
     assert detector.bins_are_codes == (form is Format.INT8)
 
 
-@pytest.mark.parametrize("form", Format, ids=lambda form: form.value)
-def test_a_score_depends_on_its_row_alone(workshop: Workshop, form: Format) -> None:
-    detector = Detector(workshop.bundle(form.value), load(workshop.flatbuffer(form.value)))
-    found = repeats(detector.score, workshop.rows().raw[:300], seed=1)
-    # dynamic-range quantises activations per batch in some kernels; the others are exact.
-    assert found.batch_difference <= 1e-4
-    assert found.order_difference <= 1e-4
+def test_a_score_depends_on_its_row_alone(workshop: Workshop, file: str) -> None:
+    bundle, raw = workshop.bundle(file), workshop.rows().raw[:300]
+    found = try_out(bundle, load(bundle.flatbuffer), raw, raw[:1])
+    # float kernels for one row and for many add up in another order; integers do not care.
+    assert found.batch_difference <= (0.0 if "int8" in file else 1e-6)
+    assert found.order_difference == 0.0
+
+
+def test_every_operator_is_built_in_and_none_asks_for_shapes(workshop: Workshop, file: str) -> None:
+    found = operators(workshop.flatbuffer(file))
+    # What an open batch is otherwise computed with.
+    assert not forbidden(found)
+    assert not found.keys() & {"SHAPE", "PACK", "FILL", "EXPAND_DIMS"}
+    assert ("UNIDIRECTIONAL_SEQUENCE_LSTM" in found) == file.endswith("-fused")
+
+
+def test_a_batch_is_open_unless_fixed(workshop: Workshop, file: str) -> None:
+    model = schema.ModelT.InitFromPackedBuf(workshop.flatbuffer(file))
+    graph = model.subgraphs[0]
+    open_shapes = [
+        tensor.shapeSignature.tolist()
+        for tensor in graph.tensors
+        if tensor.shapeSignature is not None and len(tensor.shapeSignature)
+    ]
+    signature = graph.tensors[graph.inputs[0]].shapeSignature
+    if "-" in file.removeprefix(Format.DYNAMIC_RANGE.value):
+        assert open_shapes == []
+        assert graph.tensors[graph.inputs[0]].shape.tolist() == [1, len(COLUMNS)]
+    else:
+        assert signature.tolist() == [-1, len(COLUMNS)]
+        assert all(shape.count(-1) == 1 for shape in open_shapes)
+    assert not any(STAND_IN in tensor.shape for tensor in graph.tensors if tensor.shape is not None)
 
 
 def test_int8_is_integer_from_end_to_end(workshop: Workshop) -> None:
@@ -65,10 +109,11 @@ def test_int8_is_integer_from_end_to_end(workshop: Workshop) -> None:
     assert (model.output.scale, model.output.zero_point) == (1 / 256, -128)
 
 
-def test_the_unrolled_twin_computes_the_same(workshop: Workshop) -> None:
+def test_twins_compute_the_same(workshop: Workshop) -> None:
+    twins = json.loads((workshop.folder / "twins.json").read_bytes())
     # The same arithmetic in another order.
-    assert np.abs(workshop.scores("twin") - workshop.scores("test")).max() < 1e-5
-    assert np.abs(workshop.scores("branched_twin") - workshop.scores("branched")).max() < 1e-5
+    assert len(twins) == 7
+    assert max(twins.values()) < 1e-5
 
 
 def test_functional_nested_and_bidirectional_models_convert(workshop: Workshop) -> None:
@@ -77,30 +122,14 @@ def test_functional_nested_and_bidirectional_models_convert(workshop: Workshop) 
     assert np.abs(scores - workshop.scores("branched")).max() <= TOLERANCE[Format.INT8]
 
 
-def test_a_fused_lstm_is_reset_and_would_leak_otherwise(workshop: Workshop) -> None:
-    flatbuffer = workshop.flatbuffer("fused")
-    raw = workshop.rows().raw[:200]
-    sound = Detector(workshop.bundle("fused"), load(flatbuffer))
-    assert repeats(sound.score, raw, seed=1).order_difference == 0.0
-    assert np.abs(sound.score(raw) - workshop.scores("test")[:200]).max() < 1e-4
-
-    real = load(flatbuffer)._make
-
-    def never_reset() -> Any:
-        made: Any = real()
-        made.reset_all_variables = lambda: None
-        return made
-
-    leaking = Detector(workshop.bundle("fused"), Model(never_reset, "never reset"))
-    assert repeats(leaking.score, raw, seed=1).order_difference > 0.01
-
-
 def test_what_cannot_be_converted_is_told_in_a_sentence(workshop: Workshop) -> None:
     told = workshop.sentences
     assert told["two scores"].startswith("ConversionError: the model gives an output of shape")
     assert "the run's 2 attack families" in told["one family too many"]
     assert told["pictures"].startswith("ConversionError: the model takes an input of shape")
     assert told["no such operator"].startswith("ConversionError: ")
+    assert "the GRU layer 'gru' cannot become one operator" in told["no operator for a GRU"]
+    assert "convert it unrolled." in told["no operator without a bias"]
     assert told["garbage"].startswith("RunError: ")
     assert "garbage.keras" in told["garbage"]
     for sentence in told.values():
@@ -131,6 +160,30 @@ def test_families_do_not_make_the_score_coarser(workshop: Workshop) -> None:
     assert takes_bins(model.input)
 
 
+def test_a_constant_goes_with_any_batch_only_if_its_rows_are_equal() -> None:
+    changed = schema.ModelT.InitFromPackedBuf(with_batch(constant(equal=True), None))
+    assert [tensor.shape.tolist() for tensor in changed.subgraphs[0].tensors] == [[1, 2], [1, 2]]
+    assert changed.buffers[1].data.tolist() == [3, 4]
+    with pytest.raises(ConversionError, match="not the same for every row"):
+        with_batch(constant(equal=False), None)
+
+
+def constant(equal: bool) -> bytes:
+    """A model that is a constant of two bytes a row, which two tensors point to."""
+    data = np.tile(np.array([3, 4], np.uint8), STAND_IN)
+    if not equal:
+        data[-1] = 5
+    tensors = [schema.TensorT(shape=np.array([STAND_IN, 2], np.int32), buffer=1) for _ in range(2)]
+    model = schema.ModelT(
+        operatorCodes=[],
+        subgraphs=[schema.SubGraphT(tensors=tensors, operators=[])],
+        buffers=[schema.BufferT(), schema.BufferT(data=data)],
+    )
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), FILE_MARK)
+    return bytes(builder.Output())
+
+
 def test_calibration_rows_reach_from_0_to_1() -> None:
     inner = np.full((4, 3), 0.5, np.float32)
     inner[1, 2], inner[3, 0] = 0.9, 0.1
@@ -156,11 +209,6 @@ def test_calibration_rows_that_do_not_serve_are_refused(rows: Any, said: str) ->
         calibration_rows(rows)
 
 
-def test_jobs_round_trip(tmp_path: Path) -> None:
-    job = Job(tmp_path / "run", "a model", Format.FLOAT16, tmp_path, 20)
-    assert Job.from_bytes(job.to_bytes()) == job
-
-
 def test_the_file_is_unknown_to_no_installed_runtime(workshop: Workshop) -> None:
     for runtime in interpreter.installed_runtimes():
         assert load(workshop.flatbuffer("int8"), runtime).runtime == runtime
@@ -182,6 +230,10 @@ def test_pruning_keeps_the_families(workshop: Workshop) -> None:
     rows = load_rows(workshop.family_run, "test")
     flatbuffer = workshop.flatbuffer("families-pruned")
     outputs = Detector(workshop.bundle("families-pruned"), load(flatbuffer)).outputs(rows.raw)
-    attacks = rows.label == 1
-    assert (top_family(outputs[:, 1:]) == rows.family)[attacks].mean() > 0.98
-    assert ((outputs[:, 0] >= 0.5) == attacks).mean() > 0.99
+    # It learns from the full model, so that is what it is held against.
+    full = workshop.family_outputs()
+    attacks = full[:, 0] >= 0.5
+    # Half of a toy's weights are missed more than half of a real network's.
+    assert ((outputs[:, 0] >= 0.5) == attacks).mean() >= 0.985
+    same = top_family(outputs[:, 1:]) == top_family(full[:, 1:])
+    assert same[attacks].mean() >= MIN_AGREEMENT

@@ -15,24 +15,26 @@ from hypothesis import strategies as st
 from converters.gate import (
     Comparison,
     Figures,
-    Repeats,
+    Invariants,
     Scored,
     compare,
     figures,
-    repeats,
     transferred_threshold,
 )
 
-SOUND = Repeats(0.0, 0.0)
+SOUND = Invariants(0.0, 0.0, 0.0)
 LABELS = np.array([0] * 900 + [1] * 100, np.uint8)
 FULL = np.concatenate([np.full(900, 0.1), np.full(100, 0.9)]).astype(np.float32)
 
 
 def judged(
-    converted: np.ndarray, repeated: Repeats = SOUND, allowed: float = 0.1, threshold: float = 0.5
+    converted: np.ndarray,
+    invariants: Invariants = SOUND,
+    allowed: float = 0.1,
+    threshold: float = 0.5,
 ) -> Comparison:
     scored = Scored(FULL, 0.5, np.asarray(converted, np.float32), threshold)
-    return compare(scored, LABELS, repeated, allowed)
+    return compare(scored, LABELS, invariants, allowed)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
@@ -97,11 +99,16 @@ def test_false_alarms_count_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("repeated", "said"),
-    [(Repeats(0.2, 0.0), "scored alone"), (Repeats(0.0, 0.2), "after other flows")],
+    ("invariants", "said"),
+    [
+        (Invariants(0.2, 0.0), "scored alone"),
+        (Invariants(0.0, 0.2), "after other flows"),
+        (Invariants(0.0, 0.0, 0.002), "off by up to 0.0020 before the first layer"),
+        (Invariants(0.0, 0.0, math.nan), "before the first layer"),
+    ],
 )
-def test_scores_that_depend_on_company_are_refused(repeated: Repeats, said: str) -> None:
-    (reason,) = judged(FULL, repeated).reasons
+def test_a_broken_invariant_is_refused(invariants: Invariants, said: str) -> None:
+    (reason,) = judged(FULL, invariants).reasons
     assert said in reason
 
 
@@ -114,13 +121,9 @@ def test_scores_shifted_together_are_refused_although_their_order_holds() -> Non
 def test_scores_that_are_not_finite_are_refused_and_still_fit_json() -> None:
     scores = FULL.copy()
     scores[3] = math.nan
-    repeated = repeats(
-        lambda raw: np.full(len(raw), np.nan, np.float32), np.zeros((5, 2), np.float32), seed=0
-    )
-    found = judged(scores, repeated)
-    assert "some scores are not finite" in found.reasons
-    assert len(found.reasons) == 3
-    json.dumps(found.gate(), allow_nan=False)
+    found = judged(scores)
+    assert found.reasons == ("some scores are not finite",)
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_nothing_can_be_judged_without_attacks() -> None:
@@ -130,19 +133,6 @@ def test_nothing_can_be_judged_without_attacks() -> None:
     nothing = np.empty(0, np.float32)
     empty = compare(Scored(nothing, 0.5, nothing, 0.5), np.empty(0, np.uint8), SOUND)
     assert not empty.passed
-
-
-def test_repeats_find_a_score_that_depends_on_its_batch_or_its_past() -> None:
-    raw = np.random.default_rng(3).random((50, 2)).astype(np.float32)
-
-    def sound(rows: np.ndarray) -> np.ndarray:
-        return np.asarray(rows.sum(axis=1))
-
-    assert repeats(sound, raw, seed=1) == SOUND
-    batch = repeats(lambda rows: sound(rows) + (len(rows) > 1), raw, seed=1)
-    assert batch.batch_difference == pytest.approx(1.0)
-    past = repeats(lambda rows: sound(rows) + rows[0, 0], raw, seed=1)
-    assert past.order_difference > 0.01
 
 
 def test_the_threshold_stays_where_it_serves() -> None:
@@ -165,5 +155,5 @@ def test_a_threshold_that_int8_cannot_reach_is_moved() -> None:
 
 
 def test_a_gate_of_numpy_numbers_is_plain_json() -> None:
-    text: Any = json.dumps(judged(FULL).gate())
+    text: Any = json.dumps(judged(FULL).to_json())
     assert json.loads(text)["passed"] is True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_agent.contract.bundle import ModelFeature
 from edge_agent.contract.profiles import PROFILES
 from edge_agent.contract.runs import Rows, Run, TrainedModel, save_rows
@@ -13,6 +15,8 @@ from tests.detect.synthetic import COLUMNS, FAMILIES, FAMILY_COLUMNS, family_pro
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 NAME = "cnn-lstm"
 
@@ -56,7 +60,7 @@ def _make(
     epochs: int,
 ) -> Run:
     from converters._tensorflow import keras, tf
-    from converters.prune import joint_loss, targets
+    from converters.finetune import joint_loss
 
     train, test = parts
     scaler = Scaler.fit("quantile", train.raw)
@@ -64,7 +68,7 @@ def _make(
     tf.config.experimental.enable_op_determinism()
     model = toy_model(len(names), len(families))
     model.compile(keras.optimizers.Adam(0.01), joint_loss)
-    wanted = targets(train, 1 + len(families))
+    wanted = _targets(train, 1 + len(families))
     model.fit(scaler.transform(train.raw), wanted, batch_size=64, epochs=epochs, verbose=0)
     file = folder / "models" / f"{NAME}.keras"
     file.parent.mkdir(parents=True)
@@ -89,3 +93,12 @@ def _make(
     for part, rows in (("train", train), ("calibration", calibration), ("test", test)):
         save_rows(folder, part, rows)
     return run
+
+
+def _targets(rows: Rows, width: int) -> NDArray[np.float32]:
+    """The model's output as it should be: the label, and a 1 for the family of an attack."""
+    wanted = np.zeros((len(rows.label), width), dtype=np.float32)
+    wanted[:, 0] = rows.label
+    for family in range(1, width):
+        wanted[:, family] = (rows.label == 1) & (rows.family == family)
+    return wanted

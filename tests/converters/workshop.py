@@ -16,15 +16,23 @@ import numpy as np
 
 from converters import worker
 from converters._tensorflow import keras, tf
-from converters.formats import Format
+from converters.formats import Format, Recurrence
 from converters.prune import pruned_copy, zero_share
-from converters.quantize import check_shape, to_flatbuffer, unrolled_twin
+from converters.quantize import check_shape, to_flatbuffer
+from converters.twin import fusible_twin, unrolled_twin
 from edge_agent.contract.errors import EdgeIdsError
 from edge_agent.contract.runs import load_rows
 from tests.converters.toy_run import NAME, make_family_run, make_run
 from tests.detect.synthetic import COLUMNS, FAMILIES
 
 layers = keras.layers
+
+# Name behind the format's, and what `to_flatbuffer` is asked for.
+WAYS = (
+    ("", Recurrence.UNROLLED, None),
+    ("-static", Recurrence.UNROLLED, 1),
+    ("-fused", Recurrence.FUSED, None),
+)
 
 
 def main(folder: Path) -> None:
@@ -35,8 +43,11 @@ def main(folder: Path) -> None:
         for part in ("train", "calibration", "test")
     }
     for form in Format:
-        flatbuffer = to_flatbuffer(model, form, scaled["calibration"])
-        (folder / f"{form.value}.tflite").write_bytes(flatbuffer)
+        for name, recurrence, batch in WAYS:
+            if batch and form is not Format.INT8:
+                continue
+            flatbuffer = to_flatbuffer(model, form, scaled["calibration"], recurrence, batch)
+            (folder / f"{form.value}{name}.tflite").write_bytes(flatbuffer)
 
     before = model.get_weights()
     pruned = pruned_copy(model, 0.5, scaled["train"], load_rows(folder / "run", "train"))
@@ -52,14 +63,25 @@ def main(folder: Path) -> None:
     (folder / "branched.tflite").write_bytes(
         to_flatbuffer(branched, Format.INT8, scaled["calibration"])
     )
-    (folder / "fused.tflite").write_bytes(fused(model))
+    rows = scaled["test"]
+    twins = {
+        name: np.abs(scores(twin(original), rows) - scores(original, rows)).max()
+        for name, twin, original in (
+            ("unrolled", unrolled_twin, model),
+            ("fusible", fusible_twin, model),
+            ("branched", unrolled_twin, branched),
+            ("stacked", unrolled_twin, stacked_model()),
+            ("backwards", unrolled_twin, stacked_model(go_backwards=True)),
+            ("without bias", unrolled_twin, stacked_model(use_bias=False)),
+            ("hard sigmoid", unrolled_twin, stacked_model(recurrent_activation="hard_sigmoid")),
+        )
+    }
+    (folder / "twins.json").write_text(json.dumps(twins, default=float))
     np.savez(
         folder / "scores.npz",
         test=scores(model, scaled["test"]),
         train=scores(model, scaled["train"]),
-        twin=scores(unrolled_twin(model), scaled["test"]),
         branched=scores(branched, scaled["test"]),
-        branched_twin=scores(unrolled_twin(branched), scaled["test"]),
     )
     make_families(folder)
     inputs = keras.Input((len(COLUMNS),))
@@ -76,6 +98,10 @@ def main(folder: Path) -> None:
             Format.INT8,
             scaled["calibration"],
         ),
+        "no operator for a GRU": lambda: to_flatbuffer(
+            branched, Format.FLOAT32, scaled["calibration"], Recurrence.FUSED
+        ),
+        "no operator without a bias": lambda: fusible_twin(stacked_model(use_bias=False)),
         "garbage": lambda: worker.load_model(garbage),
     }
     sentences = {name: sentence_of(attempt) for name, attempt in failures.items()}
@@ -121,12 +147,13 @@ def branched_model() -> Any:
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(joined))
 
 
-def fused(model: Any) -> bytes:
-    """The rolled model with a fixed batch: the LSTM becomes one operator that keeps its state."""
-    function = tf.function(lambda rows: model(rows, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec((1, len(COLUMNS)), tf.float32))
-    flatbuffer: bytes = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
-    return flatbuffer
+def stacked_model(**lstm: Any) -> Any:
+    """One LSTM behind another, which needs all of the first one's steps."""
+    keras.utils.set_random_seed(6)
+    inputs = keras.Input((len(COLUMNS),))
+    steps = layers.Reshape((len(COLUMNS) // 2, 2))(inputs)
+    steps = layers.LSTM(4, return_sequences=True, **lstm)(steps)
+    return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.LSTM(3)(steps)))
 
 
 def foreign_operator(rows: Any) -> Any:

@@ -19,8 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from converters.conversion import Request, convert
-from converters.formats import Format
+from converters.conversion import convert
+from converters.formats import Format, Recurrence
+from converters.request import Request
 from tests.converters.toy_run import make_family_run
 
 FAMILIES: Final = Path(__file__).with_name("families.tflite")
@@ -31,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         run, output = Path(name) / "run", Path(name) / "model.tflite"
         make_family_run(run)
-        report = convert(Request(run, output, Format.INT8, None, max_f1_drop_points=0.1))
+        report = convert(Request(run, recurrence=Recurrence.UNROLLED), Format.INT8, output)
         FAMILIES.write_bytes(output.read_bytes())
     size, found = FAMILIES.stat().st_size, report["converted"]
     sys.stdout.write(

@@ -1,0 +1,1 @@
+"""What a conversion costs and gains, beside the targets."""

@@ -1,0 +1,1 @@
+"""A gateway of another architecture, emulated."""
