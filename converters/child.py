@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from converters.formats import (
+    DISK_FULL,
     FAILURE,
     Changes,
     Conversion,
@@ -72,7 +74,8 @@ class Network:
             model names the run's families, (n_rows, 1 + n_families); column 0 is the score.
         train: The same for training rows, as `contract.runs.spread` picks them.
         facts: "latency_us" of the full model by batch, "parameters" of it and of the network,
-            "zero_share" of the network's weights, whether the network is "recurrent".
+            "zero_share" of the network's weights, whether the network is "recurrent", "versions" of
+            the packages at work.
     """
 
     order: Order
@@ -155,6 +158,7 @@ def run_worker(job: Job, order: Order, what: str, command: list[str] | None = No
 
     Raises:
         ConversionError: It failed or crashed; with its own sentence, or its last words.
+        OSError: The disk is full.
     """
     description = job.folder / "job.json"
     description.write_bytes(job_to_bytes(job))
@@ -180,6 +184,9 @@ def run_worker(job: Job, order: Order, what: str, command: list[str] | None = No
     if code == 0:
         return
     failure = job.folder / FAILURE
+    if code == DISK_FULL:
+        # What the parent writes into the same folder would fail alike, and is told alike.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if failure.exists():
         raise ConversionError(failure.read_text(encoding="utf-8"))
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_TOLD_LINES:]

@@ -55,7 +55,7 @@ class _WithTools(click.Command):
         super().format_epilog(ctx, formatter)
         with formatter.section("Commands for model files (each has --help)"):
             formatter.write_dl(
-                [(str(name), tool.get_short_help_str()) for name, tool in _TOOLS.items()]
+                [(str(name), tool.get_short_help_str(limit=100)) for name, tool in _TOOLS.items()]
             )
 
 

@@ -34,8 +34,15 @@ from converters.request import Request, Tools
 from converters.results import Result, write
 from converters.source import check_calibration, chosen_model
 from converters.verdict import COARSEST_SHARE, Verdict
+from edge_agent import __version__
 from edge_agent.contract.bundle import Bundle
-from edge_agent.contract.errors import ConversionError, GateRefused, InterpreterError, RunError
+from edge_agent.contract.errors import (
+    ConversionError,
+    GateRefused,
+    InterpreterError,
+    OutputError,
+    RunError,
+)
 from edge_agent.contract.runs import Run, load_rows, spread
 from edge_agent.contract.scaling import Scaler
 from edge_agent.detect.detector import takes_bins
@@ -196,6 +203,7 @@ class Converter:
             "model": self.name,
             "format": form.value,
             **dataclasses.asdict(changes),
+            "versions": {"edge-ids": __version__, **self.network.facts["versions"]},
             "columns_dropped": len(run.features) - len(columns),
         }
         if self.network.facts["recurrent"]:
@@ -329,16 +337,34 @@ def opened(request: Request, tools: Tools | None = None) -> Iterator[Converter]:
     if not (request.run / run.models[name].file).is_file():
         raise RunError(request.run, f"lacks {run.models[name].file}", remedy="train the run again")
     check_calibration(request.run)
-    with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
+    with _working_folder() as folder:
         order = Order(
             run=request.run,
             model=name,
             changes=request.changes,
-            folder=Path(folder),
+            folder=folder,
             show_log=request.show_log,
             tell=request.tell,
         )
         yield Converter(request, name, tools.prepare(order), tools)
+
+
+@contextlib.contextmanager
+def _working_folder() -> Iterator[Path]:
+    """A folder that is gone when the block ends.
+
+    Raises:
+        OutputError: It cannot be made or written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="edge-convert-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()}: a working file cannot be written"
+            f" ({error.strerror or error}); free some space there, or set TMPDIR to a folder that"
+            " has some."
+        ) from error
 
 
 def convert(

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 
 class Format(Enum):
@@ -107,6 +107,10 @@ Job = Preparation | Conversion
 
 FAILURE = "failure.txt"
 """A child that fails for a known reason leaves its sentence in this file of the job's folder."""
+
+
+DISK_FULL: Final = 28
+"""Exit code of a child that cannot even leave a sentence, for want of space."""
 
 
 def job_to_bytes(job: Job) -> bytes:

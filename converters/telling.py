@@ -34,20 +34,20 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['output']}: {report['model']}, {_form(report)}",
         "",
-        f"{'on the test rows':<26}{'full model':>14}{'this file':>14}",
+        f"{'on the test rows':<26}{'full model':>20}{'this file':>20}",
     ]
-    lines += [f"{title:<26}{full[key]:>14.3%}{converted[key]:>14.3%}" for title, key in _FIGURES]
+    lines += [f"{title:<26}{full[key]:>20.3%}{converted[key]:>20.3%}" for title, key in _FIGURES]
     if report["families"]:
         lines.append(
-            f"{'family named right':<26}{full['family_accuracy']:>14.3%}"
-            f"{converted['family_accuracy']:>14.3%}"
+            f"{'family named right':<26}{full['family_accuracy']:>20.3%}"
+            f"{converted['family_accuracy']:>20.3%}"
         )
     lines += _latencies(report["latency_us_per_flow"])
     size, parameters = report["size_bytes"], report["parameters"]
     lines += [
-        f"{'parameters':<26}{parameters['full']:>14,}{parameters['converted']:>14,}",
-        f"{'bytes':<26}{size['keras']:>14,}{size['file']:>14,}",
-        f"{'  flatbuffer, gzipped':<26}{'':>14}{size['flatbuffer_gzip']:>14,}",
+        f"{'parameters':<26}{parameters['full']:>20,}{parameters['converted']:>20,}",
+        f"{'bytes':<26}{size['keras']:>20,}{size['file']:>20,}",
+        f"{'  flatbuffer, gzipped':<26}{'':>20}{size['flatbuffer_gzip']:>20,}",
         "",
     ]
     lines += [_agreement(place, found) for place, found in gate["interpreters"].items()]
@@ -66,8 +66,8 @@ def _latencies(latency: dict[str, Any]) -> list[str]:
         full = latency["full"].get(batch)
         beside = f"{full['p50']:,.1f} ({full['p99']:,.1f})" if full else ""
         mine = f"{timing['p50']:,.1f} ({timing['p99']:,.1f})"
-        lines.append(f"{f'µs per flow, batch {batch}':<26}{beside:>14}{mine:>14}")
-    return [*lines, f"{'  p50 (p99)':<26}"] if lines else []
+        lines.append(f"{f'p50 (p99) µs, batch {batch}':<26}{beside:>20}{mine:>20}")
+    return lines
 
 
 def _agreement(place: str, found: dict[str, Any]) -> str:

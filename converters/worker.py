@@ -7,15 +7,24 @@ before the converted model is timed.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from converters.child import PROGRESS
-from converters.formats import FAILURE, Conversion, Preparation, first_line, job_from_bytes
+from converters.formats import (
+    DISK_FULL,
+    FAILURE,
+    Conversion,
+    Preparation,
+    first_line,
+    job_from_bytes,
+)
 from edge_agent.contract.errors import EdgeIdsError, RunError
 from edge_agent.contract.runs import Rows, Run, load_rows, spread
 from edge_agent.contract.scaling import rate_inputs, recompute_rates
@@ -29,6 +38,8 @@ if TYPE_CHECKING:
     from converters.formats import Changes
 
 _PREDICT_ROWS: Final = 1024
+# What the bytes of a file depend on besides the run.
+_MADE_WITH: Final = ("tensorflow", "tf-keras", "tensorflow-model-optimization")
 
 
 def main(arguments: list[str]) -> int:
@@ -42,6 +53,10 @@ def main(arguments: list[str]) -> int:
     except EdgeIdsError as error:
         (job.folder / FAILURE).write_text(str(error), encoding="utf-8")
         return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return DISK_FULL
     return 0
 
 
@@ -80,6 +95,7 @@ def _prepare(job: Preparation) -> None:
         },
         "zero_share": zero_share(network),
         "recurrent": is_recurrent(network),
+        "versions": {name: version(name) for name in _MADE_WITH},
         "columns": columns,
     }
     (job.folder / Preparation.FACTS).write_text(json.dumps(facts), encoding="utf-8")

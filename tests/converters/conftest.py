@@ -105,6 +105,7 @@ class Workshop:
                 "parameters": both,
                 "zero_share": 0.0,
                 "recurrent": True,
+                "versions": {"tensorflow": "0"},
             }
             test, train = self.scores("test")[:, None], self.scores("train")[:, None]
             if families:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import signal
@@ -14,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from converters import child
+from converters import child, worker
 from converters.child import PROGRESS, Order, run_worker
 from converters.formats import (
+    DISK_FULL,
     FAILURE,
     Changes,
     Conversion,
@@ -74,6 +76,19 @@ def test_the_childs_last_words_are_told(tmp_path: Path) -> None:
 def test_the_childs_own_sentence_is_passed_on(tmp_path: Path) -> None:
     (tmp_path / FAILURE).write_text("models/x.keras: is none; train again.")
     assert crashed(tmp_path, "raise SystemExit(1)") == "models/x.keras: is none; train again."
+
+
+def test_a_child_without_space_says_so_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Conversion) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker, "_convert", full)
+    (tmp_path / "job.json").write_bytes(job_to_bytes(job(tmp_path)))
+    assert worker.main([str(tmp_path / "job.json")]) == DISK_FULL
+    with pytest.raises(OSError, match="No space left"):
+        run_code(tmp_path, f"raise SystemExit({DISK_FULL})")
 
 
 def test_progress_is_told_and_chatter_is_not(

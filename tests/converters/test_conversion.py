@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 import subprocess
@@ -20,8 +21,15 @@ from converters.results import REPORT_NAME
 from converters.source import chosen_model, convertible_models
 from converters.telling import summary
 from converters.trials import Place
+from edge_agent import __version__
 from edge_agent.contract.bundle import Bundle
-from edge_agent.contract.errors import ConversionError, GateRefused, InterpreterError, RunError
+from edge_agent.contract.errors import (
+    ConversionError,
+    GateRefused,
+    InterpreterError,
+    OutputError,
+    RunError,
+)
 from edge_agent.contract.runs import Rows, Run, load_rows, save_rows
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.interpreter import Model, load
@@ -37,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters import trials
-    from converters.child import Network
+    from converters.child import Network, Order
     from converters.request import Tools
     from edge_agent.detect.trial import Trial
     from tests.converters.conftest import Workshop
@@ -84,6 +92,7 @@ def test_a_sound_model_is_written_with_its_verdict(workshop: Workshop, tmp_path:
             "shrink_share": 0.0,
             "clusters": 0,
             "columns_dropped": 0,
+            "versions": {"edge-ids": __version__, "tensorflow": "0"},
         },
     }
     assert bundle.name == f"{NAME} int8"
@@ -432,6 +441,16 @@ def test_a_full_disk_leaves_nothing(workshop: Workshop, tmp_path: Path) -> None:
     )
     assert done.stdout.startswith(f"{tmp_path / 'a.tflite'}: cannot be written (File too large)")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"b.json": b"as it was"}
+
+
+def test_a_full_disk_for_working_files_is_named(workshop: Workshop, tmp_path: Path) -> None:
+    def prepare(_: Order) -> Network:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tools = dataclasses.replace(workshop.tools(), prepare=prepare)
+    with pytest.raises(OutputError, match=r"No space left on device\); free .* or set TMPDIR"):
+        convert(Request(workshop.run), Format.INT8, tmp_path / "model.tflite", tools=tools)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_summary_is_a_table_for_people(workshop: Workshop, tmp_path: Path) -> None:
