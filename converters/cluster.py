@@ -6,11 +6,11 @@ stays zero.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import tensorflow_model_optimization as tfmot
 
-from converters.finetune import Lesson, Schedule, begin, fine_tune, wrapped_kernels
+from converters.finetune import GENTLE, Lesson, begin, fine_tune, wrapped_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.contract.runs import Rows
-
-_SCHEDULE: Final = Schedule(epochs=4, learning_rate=5e-4, min_steps=192)
 
 
 def clustered_copy(
@@ -52,5 +50,5 @@ def clustered_copy(
         return clustering.cluster_weights(layer, clusters, first, preserve_sparsity=sparse)
 
     wrapper = wrapped_kernels(model, wrapped)
-    fine_tune(wrapper, Lesson.of(model, scaled, rows), _SCHEDULE, report=report)
+    fine_tune(wrapper, Lesson.of(model, scaled, rows), GENTLE, report=report)
     return clustering.strip_clustering(wrapper)

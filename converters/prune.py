@@ -7,11 +7,11 @@ what makes a model smaller and faster.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import tensorflow_model_optimization as tfmot
 
-from converters.finetune import Lesson, Schedule, begin, fine_tune, wrapped_kernels
+from converters.finetune import GENTLE, Lesson, begin, fine_tune, wrapped_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.contract.runs import Rows
-
-# A tenth of the rate that training from nothing takes: the weights are good already. Small runs
-# need 192 steps: after fewer the score still stands where the zeros put it.
-_SCHEDULE: Final = Schedule(epochs=4, learning_rate=5e-4, min_steps=192)
 
 
 def pruned_copy(
@@ -43,7 +39,7 @@ def pruned_copy(
         report: Told after each epoch how far it is.
     """
     begin()
-    steps = _SCHEDULE.steps(len(scaled))
+    steps = GENTLE.steps(len(scaled))
     # Zeros are added over the first half, often; the second half is for recovering.
     decay = tfmot.sparsity.keras.PolynomialDecay(
         0.0, share, begin_step=0, end_step=max(1, steps // 2), frequency=max(1, steps // 40)
@@ -53,7 +49,7 @@ def pruned_copy(
         lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=decay),
     )
     lesson = Lesson.of(model, scaled, rows)
-    fine_tune(wrapper, lesson, _SCHEDULE, [tfmot.sparsity.keras.UpdatePruningStep()], report)
+    fine_tune(wrapper, lesson, GENTLE, [tfmot.sparsity.keras.UpdatePruningStep()], report)
     return tfmot.sparsity.keras.strip_pruning(wrapper)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from converters import worker
 from converters._tensorflow import keras
 from converters.cluster import clustered_copy
-from converters.finetune import Lesson, outputs
+from converters.finetune import Lesson, Schedule, outputs
 from converters.formats import Format
 from converters.quantize import to_flatbuffer
 from converters.shrink import Shrinking, shrunk_copy, without_least, worths
@@ -218,6 +218,7 @@ def on_the_toy_run(folder: Path) -> None:
     clustered = clustered_copy(model, 8, scaled["train"], parts["train"])
     facts = {
         "told": told,
+        "epochs": [Schedule(60, 1e-3, 600, 500, 5000).epochs_of(n) for n in (1000, 40_000, 10**7)],
         "untouched": _equal(before, model.get_weights()),
         "repeatable": _equal(*(each.get_weights() for each in shrunk)),
         "widths": {"full": _widths(model), "shrunk": _widths(shrunk[0])},

@@ -131,6 +131,11 @@ def test_fine_tuning_tells_how_far_it_is(shrinking: Path) -> None:
     assert told[:epochs] == [f"fine-tuning: epoch {n} of {epochs}" for n in range(1, epochs + 1)]
 
 
+def test_small_runs_get_more_epochs_and_large_ones_fewer(shrinking: Path) -> None:
+    # 2, 80 and 20,000 steps an epoch; at least 600 steps, at most 5,000 where an epoch is fewer.
+    assert facts(shrinking, "toy")["epochs"] == [300, 60, 1]
+
+
 def test_layers_without_a_rule_need_all_that_feeds_them(shrinking: Path) -> None:
     # a: a foreign layer reads it; b: a softmax; shared: called twice, and it reads c whole.
     assert facts(shrinking, "refusals")["foreign"] == []
