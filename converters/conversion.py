@@ -33,7 +33,7 @@ from converters.operators import operators
 from converters.request import Request, Tools
 from converters.results import Result, write
 from converters.source import check_calibration, chosen_model
-from converters.verdict import COARSEST_SHARE, Verdict
+from converters.verdict import Verdict, int8_faults
 from edge_agent import __version__
 from edge_agent.contract.bundle import Bundle
 from edge_agent.contract.errors import (
@@ -45,7 +45,6 @@ from edge_agent.contract.errors import (
 )
 from edge_agent.contract.runs import Run, load_rows, spread
 from edge_agent.contract.scaling import Scaler
-from edge_agent.detect.detector import takes_bins
 from edge_agent.detect.trial import try_out
 
 if TYPE_CHECKING:
@@ -105,21 +104,17 @@ class Converter:
             ConversionError: TensorFlow could not convert the network.
         """
         made, others = self._fastest(form)
-        bundle, first = made.bundle, made.trial
-        tried: dict[str, tuple[Place, Trial | InterpreterError]] = {}
-        if not isinstance(first, InterpreterError):
-            bundle = self._with_threshold(bundle, first)
-        for place in self._places:
-            outcome = first if place == self._places[0] else self._try(place, bundle)
-            label = str(place) if isinstance(outcome, InterpreterError) else outcome.place
-            # Two environments may hold the same version.
-            label = label if label not in tried else f"{label} ({len(tried) + 1})"
-            tried[label] = (place, outcome)
-        done = {
-            label: outcome
-            for label, (_, outcome) in tried.items()
-            if not isinstance(outcome, InterpreterError)
-        }
+        bundle = self._with_threshold(made.bundle, made.trial)
+        done: dict[str, Trial] = {}
+        failures: dict[str, str] = {}
+        for number, place in enumerate(self._places):
+            outcome = self._try(place, bundle) if number else made.trial
+            if isinstance(outcome, InterpreterError):
+                failures[str(place)] = str(outcome)
+            else:
+                # Two environments may hold the same version.
+                again = f" ({number + 1})" if outcome.place in done else ""
+                done[outcome.place + again] = outcome
         verdict = Verdict(
             comparisons={label: self._compare(bundle, trial) for label, trial in done.items()},
             operators=operators(bundle.flatbuffer),
@@ -127,12 +122,10 @@ class Converter:
                 "flatbuffer": len(bundle.flatbuffer),
                 "flatbuffer_gzip": len(gzip.compress(bundle.flatbuffer, mtime=0)),
             },
-            failures={
-                label: str(outcome)
-                for label, (_, outcome) in tried.items()
-                if isinstance(outcome, InterpreterError)
-            },
-            faults=self._faults(bundle, form, done),
+            failures=failures,
+            faults=int8_faults(bundle, next(iter(done.values())))
+            if form is Format.INT8 and done
+            else (),
         )
         bundle = self._with_verdict(bundle, form, verdict)
         lstm = {"form": made.recurrence.value if self.network.facts["recurrent"] else None}
@@ -142,13 +135,21 @@ class Converter:
         """The int8 model once more, every shape fixed for one row at a time.
 
         For microcontrollers, so it is judged in TensorFlow Lite Micro where that is installed, with
-        a threshold of its own. Fused unless told: that takes a fraction of the memory there.
+        a threshold of its own. Fused where that is good enough and nothing else was told: it takes
+        a fraction of the memory there.
 
         Raises:
             ConversionError: TensorFlow could not convert it.
             GateRefused: It does not score as the full model does.
         """
-        recurrence = self.request.recurrence or Recurrence.FUSED
+        if self.request.recurrence or not self.network.facts["recurrent"]:
+            return self._fixed(self.request.recurrence or Recurrence.UNROLLED)
+        try:
+            return self._fixed(Recurrence.FUSED)
+        except (ConversionError, GateRefused):
+            return self._fixed(Recurrence.UNROLLED)
+
+    def _fixed(self, recurrence: Recurrence) -> tuple[Bundle, Arena]:
         made = self._tools.flatbuffer(self.network, Format.INT8, recurrence, static=True)
         self.request.tell("measuring the memory that TensorFlow Lite Micro needs")
         needed = arena.needed(made)
@@ -177,13 +178,20 @@ class Converter:
             fused = self._make(form, Recurrence.FUSED)
         except ConversionError as error:
             return unrolled, {"left_out": {Recurrence.FUSED.value: str(error)}}
-        chosen = fused if fused.log_us + log(_FUSED_ADVANTAGE) < unrolled.log_us else unrolled
+        faster = fused.log_us + log(_FUSED_ADVANTAGE) < unrolled.log_us
+        chosen = fused if faster and self._is_sound(fused) else unrolled
         measured = {
             made.recurrence.value: made.trial.model_us
             for made in (unrolled, fused)
             if not isinstance(made.trial, InterpreterError)
         }
         return chosen, {"latency_us_per_flow": measured}
+
+    def _is_sound(self, made: _Made) -> bool:
+        if isinstance(made.trial, InterpreterError):
+            return False
+        bundle = self._with_threshold(made.bundle, made.trial)
+        return self._compare(bundle, made.trial).passed
 
     def _make(self, form: Format, recurrence: Recurrence) -> _Made:
         made = self._tools.flatbuffer(self.network, form, recurrence)
@@ -225,8 +233,10 @@ class Converter:
         # A run knows families; whether this model of it names them, its output's width says.
         return self.run.families if self.network.test.shape[1] > 1 else ()
 
-    def _with_threshold(self, bundle: Bundle, trial: Trial) -> Bundle:
+    def _with_threshold(self, bundle: Bundle, trial: Trial | InterpreterError) -> Bundle:
         """The bundle with the full model's threshold carried over to the converted one."""
+        if isinstance(trial, InterpreterError):
+            return bundle
         full = self.network.train[:, 0]
         threshold = transferred_threshold(full, bundle.threshold, trial.train[:, 0])
         if threshold == bundle.threshold:
@@ -259,31 +269,6 @@ class Converter:
             if families
             else None,
         )
-
-    def _faults(self, bundle: Bundle, form: Format, done: dict[str, Trial]) -> tuple[str, ...]:
-        """What is wrong with an int8 file's edges.
-
-        It must take and give integers, a quantile scaler's bins as they are; and where score and
-        family shares share one table, its 256 codes must be for shares alone, or the score became
-        coarser for their sake.
-        """
-        if form is not Format.INT8 or not done:
-            return ()
-        trial = next(iter(done.values()))
-        faults = []
-        if bundle.scaler.kind == "quantile" and not takes_bins(trial.input):
-            faults.append(
-                f"its input is {trial.input.dtype} at scale {trial.input.scale:g} and zero point"
-                f" {trial.input.zero_point} instead of int8 at 1/255 and -128"
-            )
-        output = trial.output
-        if bundle.families and (output.scale > COARSEST_SHARE or output.zero_point != -128):
-            faults.append(
-                f"its output is at scale {output.scale:g} and zero point {output.zero_point}"
-                " instead of 1/256 or 1/255 and -128, so the score is coarser for the families'"
-                " sake"
-            )
-        return tuple(faults)
 
     def _with_verdict(self, bundle: Bundle, form: Format, verdict: Verdict) -> Bundle:
         first = verdict.first

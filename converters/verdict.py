@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from converters.operators import forbidden
+from edge_agent.detect.detector import takes_bins
 
 if TYPE_CHECKING:
     from converters.gate import Comparison
+    from edge_agent.contract.bundle import Bundle
+    from edge_agent.detect.trial import Trial
 
 # A sigmoid and a softmax have 1/256 each. What joins them takes the range it saw, at most 0 to 1,
 # in 255 steps: of 256 scores two neighbours fall together. The tolerance is for the converter's
 # floats.
-COARSEST_SHARE: Final = 1 / 255 * (1 + 1e-6)
+_COARSEST_SHARE: Final = 1 / 255 * (1 + 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +88,25 @@ class Verdict:
         }
         first = self.first
         return {**first.to_json(), **shared} if first else shared
+
+
+def int8_faults(bundle: Bundle, trial: Trial) -> tuple[str, ...]:
+    """What is wrong with an int8 file's edges, one clause each.
+
+    It must take integers, a quantile scaler's bins as they are; and where score and family shares
+    share one table, its 256 codes must be for shares alone, or the score became coarser for their
+    sake.
+    """
+    taken, given = trial.input, trial.output
+    faults = []
+    if bundle.scaler.kind == "quantile" and not takes_bins(taken):
+        faults.append(
+            f"its input is {taken.dtype} at scale {taken.scale:g} and zero point"
+            f" {taken.zero_point} instead of int8 at 1/255 and -128"
+        )
+    if bundle.families and (given.scale > _COARSEST_SHARE or given.zero_point != -128):
+        faults.append(
+            f"its output is at scale {given.scale:g} and zero point {given.zero_point} instead of"
+            " 1/256 or 1/255 and -128, so the score is coarser for the families' sake"
+        )
+    return tuple(faults)

@@ -337,6 +337,34 @@ def shortened(network: Network) -> Network:
     return dataclasses.replace(network, test=network.test[:FEW], train=network.train[:FEW])
 
 
+class Upside(Spoiled):
+    """Calls attacks benign and the other way round."""
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return 1 - super().predict(rows)
+
+
+def test_a_faster_form_that_is_not_good_enough_is_not_taken(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    made = {Recurrence.UNROLLED: "float32", Recurrence.FUSED: "float32-fused"}
+
+    def load_it(flatbuffer: bytes) -> Any:
+        model = load(flatbuffer)
+        fused = flatbuffer == workshop.flatbuffer("float32-fused")
+        return Upside(model) if fused else Slow(model)
+
+    few = few_rows(workshop, tmp_path)
+    tools = workshop.tools(made=made, load=load_it)
+    prepared = dataclasses.replace(tools, prepare=lambda order: shortened(tools.prepare(order)))
+    report = convert(Request(few), Format.FLOAT32, tmp_path / "model.tflite", tools=prepared)
+    assert report["lstm"]["form"] == "unrolled"
+    fused_us, unrolled_us = (
+        report["lstm"]["latency_us_per_flow"][form]["1"]["p50"] for form in ("fused", "unrolled")
+    )
+    assert fused_us < unrolled_us
+
+
 def test_what_cannot_be_fused_stays_unrolled(workshop: Workshop, tmp_path: Path) -> None:
     tools = workshop.tools()
 
