@@ -55,7 +55,8 @@ FIGURES = {"accuracy", "precision", "recall", "f1", "false_alarm_rate", "confusi
 
 def converted(workshop: Workshop, output: Path, **loader: Any) -> dict[str, Any]:
     """Convert the run without families to int8, with tools that fail where they are told to."""
-    return convert(Request(workshop.run), Format.INT8, output, tools=workshop.tools(**loader))
+    request = Request(workshop.run, recurrence=Recurrence.UNROLLED)
+    return convert(request, Format.INT8, output, tools=workshop.tools(**loader))
 
 
 def family_converted(workshop: Workshop, output: Path, **tools: Any) -> dict[str, Any]:
