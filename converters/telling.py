@@ -52,6 +52,14 @@ def summary(report: dict[str, Any]) -> str:
     ]
     lines += [_agreement(place, found) for place, found in gate["interpreters"].items()]
     lines += [f"Not tried: {name} ({why})" for name, why in report["interpreters_left_out"].items()]
+    if "c_source" in report:
+        source = report["c_source"]
+        lines.append(
+            f"{', '.join(source['files'])}: {source['flatbuffer_bytes']:,} bytes of model, an arena"
+            f" of {source['arena_bytes']:,} bytes"
+            f" ({'measured' if source['arena_measured'] else 'estimated'}); the header says how to"
+            " use it."
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -153,7 +153,13 @@ def extracting(
         process = stack.enter_context(
             subprocess.Popen(
                 # Under nohup the signal is ignored, and children inherit that.
-                ["env", "--default-signal=HUP", *map(str, command), "--jobs", str(request.param)],
+                [
+                    "env",
+                    "--default-signal=HUP,INT",
+                    *map(str, command),
+                    "--jobs",
+                    str(request.param),
+                ],
                 stderr=subprocess.PIPE,
                 text=True,
             )

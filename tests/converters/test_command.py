@@ -77,11 +77,12 @@ def test_a_smaller_network_goes_the_whole_way(workshop: Workshop, tmp_path: Path
     file = tmp_path / "small.tflite"
     done = edge_convert(
         *("--int8", "--shrink", "0.4", "--prune", "0.3", "--cluster", "32", "--c-array"),
-        *("--lstm", "unrolled", "--max-f1-drop", "3", "--json"),
+        *("--lstm", "unrolled", "--max-f1-drop", "3"),
         *(workshop.family_run, "--output", file),
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    assert "small.c, small.h: " in done.stdout
+    report = json.loads((tmp_path / "conversion.json").read_bytes())
     assert report["parameters"]["converted"] < 0.8 * report["parameters"]["full"]
     assert report["zero_share"] == pytest.approx(0.3, abs=0.1)
     bundle = Bundle.open(file)
