@@ -213,6 +213,10 @@ def main(
         )
     if c_array and (form != Format.INT8.value or sweep):
         raise click.UsageError("--c-array is for one int8 file: it goes with --int8 alone.")
+    several = form == _ALL or bool(sweep)
+    if output.is_file() if several else output.is_dir():
+        there_is = "a file, and a folder" if several else "a folder, and a file"
+        raise click.UsageError(f"--output {output} is {there_is} is to be written.")
     request = Request(
         run=run,
         model=model,
@@ -225,13 +229,13 @@ def main(
     )
 
     def work() -> None:
-        if form == _ALL or sweep:
-            several = (
+        if several:
+            made = (
                 sweep_shares(request, Format(form), sweep, output)
                 if sweep
                 else convert_all(request, output)
             )
-            report, text, refused = several.report, several.text, several.refused
+            report, text, refused = made.report, made.text, made.refused
         else:
             report, refused = convert(request, Format(form), output, c_array=c_array), None
             text = summary(report)

@@ -80,17 +80,23 @@ class _Made:
 class Converter:
     """A prepared network of a run, to be converted to any number of formats; see `opened`."""
 
-    def __init__(self, request: Request, name: str, network: Network, tools: Tools) -> None:
+    def __init__(
+        self,
+        request: Request,
+        network: Network,
+        tools: Tools,
+        places: tuple[list[Place], dict[str, str]],
+    ) -> None:
         self.request = request
         self.run = Run.open(request.run)
-        self.name = name
+        self.name = network.order.model
         self.network = network
         self._tools = tools
         self._test = load_rows(request.run, "test")
         train = spread(load_rows(request.run, "train"), len(network.train))
         columns = list(network.columns)
         self._rows = trials.Rows(self._test.raw[:, columns], train.raw[:, columns])
-        self._places, self.left_out = tools.places(request.interpreters)
+        self._places, self.left_out = places
 
     @property
     def trained(self) -> TrainedModel:
@@ -322,6 +328,8 @@ def opened(request: Request, tools: Tools | None = None) -> Iterator[Converter]:
     if not (request.run / run.models[name].file).is_file():
         raise RunError(request.run, f"lacks {run.models[name].file}", remedy="train the run again")
     check_calibration(request.run)
+    # Before the minutes that a fine-tuning takes: a mistyped command must not cost them.
+    places = tools.places(request.interpreters)
     with _working_folder() as folder:
         order = Order(
             run=request.run,
@@ -331,7 +339,7 @@ def opened(request: Request, tools: Tools | None = None) -> Iterator[Converter]:
             show_log=request.show_log,
             tell=request.tell,
         )
-        yield Converter(request, name, tools.prepare(order), tools)
+        yield Converter(request, tools.prepare(order), tools, places)
 
 
 @contextlib.contextmanager

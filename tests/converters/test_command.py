@@ -112,6 +112,8 @@ def test_a_smaller_network_goes_the_whole_way(workshop: Workshop, tmp_path: Path
         (["RUN", "--output", "m", "--sweep", "0,.5", "--all"], 2, "--sweep is for one format"),
         (["RUN", "--output", "m", "--sweep", ".5", "--prune", ".5"], 2, "sets the shares"),
         (["RUN", "--output", "m", "--c-array", "--float32"], 2, "--c-array is for"),
+        (["none", "--output", "."], 2, "is a folder, and a file is to be written"),
+        (["none", "--all", "--output", __file__], 2, "is a file, and a folder is to be written"),
         (["none", "--output", "m.tflite"], 1, "none: is no complete run folder"),
     ],
 )
