@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 _COLOURS: Final = {"shrink": "#1b6ca8", "prune": "#c8641b"}
 _TITLES: Final = {
-    "shrink": "shrunk: filters and units removed",
-    "prune": "pruned: weights set to zero",
+    "shrink": "shrunk: units removed",
+    "prune": "pruned: weights zeroed",
 }
 _PIXELS_PER_INCH: Final = 110
 
@@ -25,7 +25,7 @@ def curve(points: Sequence[dict[str, Any]]) -> bytes:
     # matplotlib takes a second: only who sweeps shall wait for it.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     f1, size, latency = figure.subplots(1, 3)
     full = [point["full"]["f1"] for point in points]
     f1.axhline(full[0], color="0.6", linestyle=":", label="full model")
@@ -37,15 +37,16 @@ def curve(points: Sequence[dict[str, Any]]) -> bytes:
     for batch, line in (("1", "--"), ("64", "-")):
         _draw(latency, points, _latency(batch), line, f"batch {batch}")
     latency.set(title="Median latency", ylabel="µs per flow")
+    size.set_ylim(bottom=0)
+    latency.set_ylim(bottom=0)
     for axes in (f1, size, latency):
         axes.set_xlabel("share removed")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    size.set_ylim(bottom=0)
-    latency.set_ylim(bottom=0)
-    f1.legend(fontsize=8)
-    size.legend(fontsize=8)
-    latency.legend(fontsize=8)
+        # Below: inside it would lie on some line, for one sweep or another.
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False
+        )
     image = io.BytesIO()
     # No date and version inside: the same points give the same bytes.
     figure.savefig(image, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None})

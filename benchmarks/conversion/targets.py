@@ -88,7 +88,7 @@ def _faster(file: Mapping[str, Any], batch: str, least: float) -> Outcome:
         if name != FULL
     )
     target = f"int8 at least {least:g} times faster than tf.function at batch {batch}"
-    return Outcome(target, f"{times:.1f}", times >= least)
+    return Outcome(target, f"{times:.2f}", times >= least)
 
 
 def _same_on_arm64(files: Iterable[Mapping[str, Any]]) -> Outcome:
