@@ -123,7 +123,7 @@ def test_what_was_not_measured_is_not_met() -> None:
     told = [str(outcome) for outcome in outcomes(run(int8=plain))]
     assert told[3].startswith("not measured: shrunk")
     assert told[6].startswith("not measured: arm64")
-    assert told[4] == "met: int8 at least 30 times faster than tf.function at batch 1: 40.0"
+    assert told[4] == "met: int8 at least 30 times faster than tf.function at batch 1: 40.00"
 
 
 def test_the_report_has_every_interpreter_but_no_emulated_time() -> None:
