@@ -1,7 +1,8 @@
 """The same network, written so that a converter and an interpreter make the most of it.
 
 A twin is rebuilt from the model's own configuration, with other settings or another class for each
-recurrent layer in it, however deep, and takes over the weights. Nothing here knows an architecture.
+recurrent layer in it, however deep, and for layers that can be cut into blocks
+(`converters.blocks`), and takes over the weights. Nothing here knows an architecture.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from converters._tensorflow import keras, tf
+from converters.blocks import BlockwiseDense, cut_into_blocks
 from converters.formats import first_line
 from edge_agent.contract.errors import ConversionError
 
@@ -77,8 +79,8 @@ class StepwiseLSTM(keras.layers.LSTM):  # type: ignore[misc]
         ]
 
 
-# Under which name Keras finds that class while a twin is rebuilt.
-_OWN: Final = StepwiseLSTM.__name__
+_OWN: Final = {kind.__name__: kind for kind in (StepwiseLSTM, BlockwiseDense)}
+"""Classes that Keras must find by their names while a twin is rebuilt."""
 
 
 def is_recurrent(model: Any) -> bool:
@@ -97,7 +99,8 @@ def unrolled_twin(model: Any) -> Any:
         # `implementation` 1 computes each gate for itself, see `StepwiseLSTM`.
         layer["config"].update(unroll=True, implementation=1)
         if layer["class_name"] == "LSTM":
-            layer.update(class_name=_OWN, registered_name=_OWN, module=None)
+            name = StepwiseLSTM.__name__
+            layer.update(class_name=name, registered_name=name, module=None)
     return _rebuilt(model, config)
 
 
@@ -122,8 +125,9 @@ def fusible_twin(model: Any) -> Any:
 
 
 def _rebuilt(model: Any, config: dict[str, Any]) -> Any:
+    cut_into_blocks(model, config)
     try:
-        twin = type(model).from_config(config, custom_objects={_OWN: StepwiseLSTM})
+        twin = type(model).from_config(config, custom_objects=_OWN)
     except (ValueError, TypeError) as error:
         raise ConversionError(
             f"the model cannot be rebuilt from its configuration ({first_line(error)}); use layers"

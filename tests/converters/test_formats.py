@@ -112,8 +112,19 @@ def test_int8_is_integer_from_end_to_end(workshop: Workshop) -> None:
 def test_twins_compute_the_same(workshop: Workshop) -> None:
     twins = json.loads((workshop.folder / "twins.json").read_bytes())
     # The same arithmetic in another order.
-    assert len(twins) == 7
+    assert len(twins) == 10
     assert max(twins.values()) < 1e-5
+
+
+def test_a_wide_layer_of_narrow_units_is_cut_and_no_other(workshop: Workshop) -> None:
+    cut = json.loads((workshop.folder / "cut.json").read_bytes())
+    kinds = {name: "BlockwiseDense" in layers for name, layers in cut.items()}
+    assert kinds == {"banded": True, "full": False, "leaky": False, "seen twice": False}
+    assert "ReLU" not in cut["banded"]
+    found = operators(workshop.flatbuffer("banded"))
+    # Four blocks and the score, each with its ReLU inside.
+    assert found["FULLY_CONNECTED"] == 5
+    assert not found.keys() & {"RELU", "RELU6"}
 
 
 def test_functional_nested_and_bidirectional_models_convert(workshop: Workshop) -> None:

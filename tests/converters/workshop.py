@@ -73,9 +73,24 @@ def main(folder: Path) -> None:
             ("stacked", unrolled_twin, stacked_model()),
             ("backwards", unrolled_twin, stacked_model(go_backwards=True)),
             ("without bias", unrolled_twin, stacked_model(use_bias=False)),
+            ("blocks", unrolled_twin, banded_model()),
+            ("no ceiling", unrolled_twin, banded_model(ceiling=None)),
+            ("silent units", unrolled_twin, banded_model(silent=True)),
             ("hard sigmoid", unrolled_twin, stacked_model(recurrent_activation="hard_sigmoid")),
         )
     }
+    cut = {
+        name: [type(layer).__name__ for layer in unrolled_twin(whole).layers]
+        for name, whole in (
+            ("banded", banded_model()),
+            ("full", banded_model(band=len(COLUMNS))),
+            ("leaky", banded_model(slope=0.1)),
+            ("seen twice", banded_model(twice=True)),
+        )
+    }
+    (folder / "cut.json").write_text(json.dumps(cut))
+    banded = to_flatbuffer(banded_model(), Format.INT8, scaled["calibration"])
+    (folder / "banded.tflite").write_bytes(banded)
     (folder / "twins.json").write_text(json.dumps(twins, default=float))
     np.savez(
         folder / "scores.npz",
@@ -145,6 +160,33 @@ def branched_model() -> Any:
     steps = layers.MaxPooling1D(2)(layers.Conv1D(4, 3, padding="same", activation="relu")(steps))
     joined = layers.Concatenate()([head(steps), layers.Dense(4, activation="relu")(inputs)])
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(joined))
+
+
+def banded_model(
+    *,
+    band: int = 2,
+    ceiling: float | None = 6.0,
+    slope: float = 0.0,
+    twice: bool = False,
+    silent: bool = False,
+) -> Any:
+    """A wide layer whose units each look at a few neighbouring columns, with a ReLU behind it."""
+    rng = np.random.default_rng(7)
+    inputs = keras.Input((len(COLUMNS),))
+    wide = layers.Dense(60, name="wide")
+    x = wide(inputs)
+    seen = layers.ReLU(ceiling, slope, name="clip")(x)
+    if twice:
+        seen = layers.Concatenate()([seen, x])
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(seen))
+    kernel = np.zeros((len(COLUMNS), 60), np.float32)
+    for unit in range(60):
+        first = unit * (len(COLUMNS) - band) // 59
+        kernel[first : first + band, unit] = rng.normal(0, 3, band)
+    if silent:
+        kernel[:, 15:30] = 0
+    wide.set_weights([kernel, rng.normal(0, 1, 60).astype(np.float32)])
+    return model
 
 
 def stacked_model(**lstm: Any) -> Any:
