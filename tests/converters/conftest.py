@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ class Workshop:
     def family_outputs(self, part: str = "test") -> NDArray[np.float32]:
         with np.load(self.folder / "family-outputs.npz") as outputs:
             return np.asarray(outputs[part])
+
+    def copied(self, tmp_path: Path) -> Path:
+        """A copy of the run without families, to be broken."""
+        return shutil.copytree(self.run, tmp_path / "run")
 
     def bundle(self, name: str) -> Bundle:
         run = Run.open(self.family_run if name.startswith("families") else self.run)
