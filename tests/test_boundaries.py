@@ -39,18 +39,23 @@ def test_every_option_in_the_readme_exists(command: str) -> None:
     readme = (ROOT / "README.md").read_text().replace("\\\n", " ")
     used = re.findall(rf"^\s*{command} ([^\n#]*)", readme, re.MULTILINE)
     assert used, f"the README shows no use of {command}"
+    overview = shown_by_help(command)
     for line in used:
-        words = line.split()
-        subcommand = [words[0]] if command == "edge-agent" and words[0].isalpha() else []
-        script = f"from {COMMANDS[command]} import main; main()"
-        shown = subprocess.run(
-            [sys.executable, "-c", script, *subcommand, "--help"],
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
+        word = line.split()[0]
+        commands = re.findall(r"^  ([a-z]+) +[A-Z]", overview, re.MULTILINE)
+        shown = shown_by_help(command, word) if word in commands else overview
         for option in re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", line):
-            assert re.search(rf"(?<!\S){option}\b", shown), f"{command} has no {option}"
+            assert re.search(rf"(?<!\S){option}\b", shown), f"{command} {word} has no {option}"
+
+
+def shown_by_help(command: str, *subcommand: str) -> str:
+    script = f"from {COMMANDS[command]} import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", script, *subcommand, "--help"],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
 
 
 def test_documents_name_only_files_that_exist() -> None:
