@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from edge_agent.capture.clock import SteadyClock
 
 MIN_BLOCK_BYTES: Final = 64 * 1024
+# What the kernel counts in an int.
+_MAX_RING_BYTES: Final = 2**30
 
 # linux/if_packet.h, linux/if_ether.h, linux/socket.h, asm-generic/socket.h
 _SOL_PACKET: Final = 263
@@ -49,6 +51,7 @@ _TPACKET_V3: Final = 2
 _PROMISCUOUS: Final = 1
 _FANOUT_HASH: Final = 0
 _ALL_PROTOCOLS: Final = 0x0003
+_ALL_INTERFACES: Final = 0
 _ATTACH_FILTER: Final = 26
 _ADDRESS: Final = struct.Struct("=H2siHBB8x")
 _MEMBERSHIP: Final = struct.Struct("=iHH8x")
@@ -167,10 +170,13 @@ class PacketSocket:
             )
         with _explained(self.interface):
             self._map_ring()
-            self._bind(index)
+            if self._shares or self._any:
+                _bind(self._socket, _ALL_INTERFACES)
             if fanout_group is not None:
-                group = (fanout_group & 0xFFFF) | _FANOUT_HASH << 16
+                group = fanout_group | _FANOUT_HASH << 16
                 self._socket.setsockopt(_SOL_PACKET, _FANOUT, group)
+            if not self._any:
+                self._listen(index)
         blocks = CompiledBlocks if compiled else PlainBlocks
         self._blocks: CompiledBlocks | PlainBlocks = blocks(self._ring, self._options.block_bytes)
 
@@ -199,12 +205,13 @@ class PacketSocket:
 
     # --- the interface -----------------------------------------------------------------------
 
-    def _bind(self, index: int | None) -> None:
-        """Listen to an interface from now on."""
-        bound = 0 if self._shares or self._any else index
-        # There is none: the kernel has let go of it, and we wait for the next.
-        if bound is not None:
-            _bind(self._socket, bound)
+    def _listen(self, index: int | None) -> None:
+        """Listen to an interface from now on; None: there is none, and the next is waited for."""
+        if self._shares:
+            self._index = index
+            self._attach(self._program)
+        elif index is not None:
+            _bind(self._socket, index)
         if index is not None and self._options.promiscuous:
             membership = _MEMBERSHIP.pack(index, _PROMISCUOUS, 0)
             with contextlib.suppress(OSError):  # gone again, or a link that knows no such thing
@@ -221,9 +228,7 @@ class PacketSocket:
         index = interfaces.index(self.interface, self._socket)
         if index != self._index or (went_down and index is not None):
             with contextlib.suppress(OSError):  # gone meanwhile: the next look sees it
-                self._bind(index)
-                if self._shares:
-                    self._attach(self._program)
+                self._listen(index)
         up = self._is_up()
         if self._up and (went_down or not up):
             self._outages += 1
@@ -334,6 +339,12 @@ def _check_sizes(interface: str, options: CaptureOptions) -> None:
             interface,
             f"a ring of {options.ring_bytes:,} bytes has no two blocks of {block_bytes:,}",
             remedy="give more ring_bytes, or fewer block_bytes",
+        )
+    if options.ring_bytes > _MAX_RING_BYTES:
+        raise CaptureError(
+            interface,
+            f"the kernel makes no ring of {options.ring_bytes:,} bytes",
+            remedy=f"give fewer ring_bytes, at most {_MAX_RING_BYTES:,}",
         )
 
 
