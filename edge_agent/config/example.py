@@ -1,8 +1,8 @@
 """The commented example file.
 
-To write it anew after a change of the table:
+    python -m edge_agent.config.example > firmware_configs/edge-agent.toml
 
-python -m edge_agent.config.example > firmware_configs/edge-agent.toml
+writes it anew after a change of the table.
 """
 
 from __future__ import annotations
