@@ -96,7 +96,7 @@ def test_a_profile_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "odd.toml"
     about = "[board]\ntitle = 'Odd'\ndevice_tree = []\nmachines = []\n"
     path.write_text(about + "[meter]\nflows = 1\n")
-    with pytest.raises(ConfigError, match="^board odd: meter.flows is no setting"):
+    with pytest.raises(ConfigError, match=r"^board odd: meter\.flows is no setting"):
         read_board(path)
     path.write_text("[meter]\nmax_flows = 2000\n")
     with pytest.raises(ConfigError, match=r"is no board profile; give \[board\] title"):

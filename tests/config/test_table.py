@@ -76,7 +76,9 @@ def test_variables_are_distinct() -> None:
 def test_alerts_are_limits_of_incidents_with_the_same_defaults() -> None:
     for name in AlertsSection.__dataclass_fields__:
         assert getattr(defaults().alerts, name) == getattr(IncidentLimits(), name)
-    low = {s.key: s.about.minimum for s in SETTINGS.values() if s.section == "alerts"}
+    low: dict[str, Any] = {
+        s.key: s.about.minimum for s in SETTINGS.values() if s.section == "alerts"
+    }
     # What the table lets through, the incident table takes.
     IncidentLimits(**low)
 
