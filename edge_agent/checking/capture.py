@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.capture.interfaces import ANY
 from edge_agent.checking.findings import Finding, Verdict
 from edge_agent.checking.host import CAP_NET_ADMIN, CAP_SETGID, CAP_SETUID
-from edge_agent.config.sections import ANY_INTERFACE
 from edge_agent.contract.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def check_interfaces(config: Config, host: Host) -> Iterator[Finding]:
         )
     for name in config.capture.interfaces:
         what = f"interface {name}"
-        if name == ANY_INTERFACE:
+        if name == ANY:
             there = ", ".join(host.interface_names())
             yield Finding(what, Verdict.OK, f"All interfaces: now {there}.")
         elif not host.interface_exists(name):
@@ -95,10 +95,22 @@ def check_interfaces(config: Config, host: Host) -> Iterator[Finding]:
             yield Finding(what, Verdict.OK, f"{name} is up.")
 
 
+def check_filter(config: Config, host: Host) -> Iterator[Finding]:
+    """Whether the kernel filter can be made."""
+    if not config.capture.filter:
+        return
+    try:
+        host.compile_filter(config.capture.filter, config.capture.snap_length_bytes)
+    except CaptureError as error:
+        yield Finding.of_error("filter", error)
+    else:
+        yield Finding("filter", Verdict.OK, "libpcap understands capture.filter.")
+
+
 def check_offloads(config: Config, host: Host) -> Iterator[Finding]:
     """Whether packets reach us as they were on the wire."""
     names = config.capture.interfaces
-    if ANY_INTERFACE in names:
+    if ANY in names:
         names = tuple(name for name in host.interface_names() if name != _LOOPBACK)
     for name in names:
         if host.interface_exists(name):

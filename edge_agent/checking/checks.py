@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.checking.broker import check_broker
-from edge_agent.checking.capture import check_interfaces, check_offloads, check_privileges
+from edge_agent.checking.capture import (
+    check_filter,
+    check_interfaces,
+    check_offloads,
+    check_privileges,
+)
 from edge_agent.checking.host import Host
 from edge_agent.checking.machine import check_clock, check_disk
 from edge_agent.checking.memory import check_memory
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 _CHECKS: Final[tuple[Callable[[Config, Host], Iterator[Finding]], ...]] = (
     check_privileges,
     check_interfaces,
+    check_filter,
     check_offloads,
     check_model,
     check_broker,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.capture import interfaces, offloads
+from edge_agent.capture import bpf, interfaces, offloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +45,11 @@ def is_synchronised() -> bool | None:
     return None if answer < 0 else answer != _TIME_ERROR
 
 
+def compile_filter(expression: str, snap_length_bytes: int) -> object:
+    """The kernel's program for an expression; raises CaptureError."""
+    return bpf.compiled(expression, snap_length_bytes, ())
+
+
 def free_bytes(folder: Path) -> int:
     """Room in a folder's file system, for who is not root."""
     facts: Any = os.statvfs(folder)
@@ -67,6 +72,8 @@ class Host:
         interface_exists: Whether there is one of this name.
         interface_is_up: Whether it is switched on.
         offloads: Which of its offloads are on, by name; raises CaptureError.
+        compile_filter: Makes a kernel filter of an expression for a snap length; raises
+            CaptureError.
         free_bytes: Room in a folder's file system.
         broker_timeout_s: For the TCP connection to the broker, and again for its answer.
     """
@@ -82,6 +89,7 @@ class Host:
     interface_exists: Callable[[str], bool] = interfaces.exists
     interface_is_up: Callable[[str], bool] = interfaces.is_up
     offloads: Callable[[str], dict[str, bool]] = offloads.read
+    compile_filter: Callable[[str, int], object] = compile_filter
     free_bytes: Callable[[Path], int] = free_bytes
     broker_timeout_s: float = 5.0
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from edge_agent.alerting.limits import IncidentLimits
+from edge_agent.capture.interfaces import ANY
+from edge_agent.capture.packet_socket import CaptureOptions
 from edge_agent.config.settings import About, Setting, settings_of
 from edge_agent.contract.alerts import is_node_name
 from edge_agent.detect.interpreter import RUNTIMES
@@ -20,8 +22,7 @@ from edge_agent.flow.limits import Limits
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-ANY_INTERFACE: Final = "any"
-
+_CAPTURE: Final = CaptureOptions()
 _INCIDENTS: Final = IncidentLimits()
 _METER: Final = Limits()
 
@@ -51,7 +52,7 @@ def _interfaces_problem(names: tuple[str, ...]) -> str | None:
             return f"has {name!r}, which cannot be an interface's name"
     if len(set(names)) != len(names):
         return "names an interface twice"
-    if ANY_INTERFACE in names and len(names) > 1:
+    if ANY in names and len(names) > 1:
         return '"any" holds every interface already, and stands alone'
     return None
 
@@ -140,17 +141,18 @@ class CaptureSection:
     promiscuous: Annotated[
         bool,
         About(
-            "Also take frames that are addressed to other machines; a mirror port needs it.",
+            "Also take frames that are addressed to other machines; a mirror port needs it."
+            ' Not with "any".',
             restart=_OPENED,
         ),
-    ] = True
+    ] = _CAPTURE.promiscuous
     filter: Annotated[
         str,
         About(
             "Kernel filter in pcap's language about IP and above, such as 'not port 5353'; needs"
             " libpcap. Empty: everything. The agent's own MQTT traffic is always left out."
         ),
-    ] = ""
+    ] = _CAPTURE.filter
     ring_bytes: Annotated[
         int,
         About(
@@ -161,7 +163,7 @@ class CaptureSection:
             maximum=1024 * MIB,
             restart=_OPENED,
         ),
-    ] = 8 * MIB
+    ] = _CAPTURE.ring_bytes
     block_bytes: Annotated[
         int,
         About(
@@ -172,7 +174,7 @@ class CaptureSection:
             restart=_OPENED,
             check=_block_problem,
         ),
-    ] = 256 * KIB
+    ] = _CAPTURE.block_bytes
     block_timeout_ms: Annotated[
         int,
         About(
@@ -182,7 +184,7 @@ class CaptureSection:
             maximum=1000,
             restart=_OPENED,
         ),
-    ] = 50
+    ] = _CAPTURE.block_timeout_ms
     snap_length_bytes: Annotated[
         int,
         About(
@@ -193,7 +195,7 @@ class CaptureSection:
             restart=_OPENED,
             check=_snap_problem,
         ),
-    ] = 0
+    ] = _CAPTURE.snap_length_bytes
     threads: Annotated[
         int,
         About(

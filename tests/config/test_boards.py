@@ -88,7 +88,7 @@ def test_the_device_tree_chooses_the_defaults(tmp_path: Path) -> None:
 
 
 def test_an_unknown_board_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^--board: there is no board 'pi'; choose auto or one"):
+    with pytest.raises(ConfigError, match="there is no board 'pi'; choose auto or one"):
         Config.load(board="pi")
 
 
