@@ -286,7 +286,7 @@ def test_both_directions_of_a_flow_meet_in_one_ring(space: Space, members: int) 
         seen: list[list[bytes]] = [[] for _ in captures]
         while sum(len(each) for each in seen) < len(frames):
             for each, capture in zip(seen, captures, strict=True):
-                each += payloads(frames_in(capture, 0.1))
+                each.extend(payloads(frames_in(capture, 0.1)))
     assert all(seen)
     assert sorted(itertools.chain(*seen)) == sorted(frames)
     for forth, reply in zip(there, back, strict=True):
