@@ -148,7 +148,8 @@ class PacketSocket:
         self._next_block = 0
         self._frames = self._unsupported = self._broken = self._outages = 0
         self._dropped = self._freezes = 0
-        self._statistics = threading.Lock()
+        # A filter may be changed, and counts asked for, from other threads.
+        self._lock = threading.Lock()
         _check_sizes(interface, options)
         self.blocks: Final = options.ring_bytes // options.block_bytes
         self._socket = _opened_socket(interface)
@@ -208,8 +209,7 @@ class PacketSocket:
     def _listen(self, index: int | None) -> None:
         """Listen to an interface from now on; None: there is none, and the next is waited for."""
         if self._shares:
-            self._index = index
-            self._attach(self._program)
+            self._attach(self._fitted(self._program, index))
         elif index is not None:
             _bind(self._socket, index)
         if index is not None and self._options.promiscuous:
@@ -227,7 +227,8 @@ class PacketSocket:
             return
         index = interfaces.index(self.interface, self._socket)
         if index != self._index or (went_down and index is not None):
-            with contextlib.suppress(OSError):  # gone meanwhile: the next look sees it
+            # Gone meanwhile: the next look sees it.
+            with self._lock, contextlib.suppress(OSError):
                 self._listen(index)
         up = self._is_up()
         if self._up and (went_down or not up):
@@ -245,19 +246,21 @@ class PacketSocket:
         Raises:
             CaptureError: The kernel refuses it; the one before stays.
         """
-        try:
-            self._attach(program)
-        except OSError as error:
-            raise CaptureError(
-                self.interface,
-                f"the kernel refuses the filter ({os.strerror(error.errno or 0)})",
-                remedy="write a shorter one",
-            ) from error
-        self._program = program
+        with self._lock:
+            try:
+                self._attach(self._fitted(program, self._index))
+            except OSError as error:
+                raise CaptureError(
+                    self.interface,
+                    f"the kernel refuses the filter ({os.strerror(error.errno or 0)})",
+                    remedy="write a shorter one",
+                ) from error
+            self._program = program
+
+    def _fitted(self, program: Sequence[Instruction], index: int | None) -> Sequence[Instruction]:
+        return bpf.only_from(index, program) if self._shares and not self._any else program
 
     def _attach(self, program: Sequence[Instruction]) -> None:
-        if self._shares and not self._any:
-            program = bpf.only_from(self._index, program)
         code = ctypes.create_string_buffer(bpf.packed(program))
         request = struct.pack("HP", len(program), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, request)
@@ -299,7 +302,7 @@ class PacketSocket:
 
     def counts(self) -> InterfaceCounts:
         """What has become of the frames so far; from any thread."""
-        with self._statistics:
+        with self._lock:
             # The kernel forgets what it tells.
             answer = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, _COUNTERS.size)
             _, dropped, freezes = _COUNTERS.unpack(answer)

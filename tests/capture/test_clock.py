@@ -32,7 +32,7 @@ class Clocks:
         self.elapsed_ns += self.stalls_ns.pop() if self.stalls_ns else self.reading_ns
 
 
-steps = st.integers(-50 * YEAR_NS, 50 * YEAR_NS) | st.integers(-10**10, 10**10)
+steps = st.integers(-50 * YEAR_NS, 50 * YEAR_NS) | st.integers(-(10**10), 10**10)
 
 
 @given(st.lists(st.tuples(steps, st.integers(0, 10**13)), max_size=8))

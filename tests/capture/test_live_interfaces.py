@@ -71,9 +71,7 @@ def test_a_short_outage_is_noticed_too(space: Space) -> None:
 
 
 @alone_or_shared
-def test_an_interface_comes_back_under_another_number(
-    space: Space, fanout: Fanout | None
-) -> None:
+def test_an_interface_comes_back_under_another_number(space: Space, fanout: Fanout | None) -> None:
     with capturing(space, fanout) as capture:
         assert promiscuity(space) == "1"
         assert_captures(space, capture, 1)

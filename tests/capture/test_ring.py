@@ -206,7 +206,7 @@ def test_a_block_has_an_owner(compiled: bool) -> None:
     assert [blocks.ready(0), blocks.ready(1)] == [False, True]
     blocks.release(1)
     assert not blocks.ready(1)
-    memory[8:12] = (np.frombuffer(struct.pack("=I", 1 | 1 << 5), np.uint8))  # handed over in time
+    memory[8:12] = np.frombuffer(struct.pack("=I", 1 | 1 << 5), np.uint8)  # handed over in time
     assert blocks.ready(0)
 
 
@@ -255,6 +255,6 @@ def test_both_forms_find_the_same_in_hostile_blocks(
     plain_frames, plain_walk, plain_memory = walked(block, compiled=False, room=room, **told)
     assert frames == plain_frames
     assert memory == plain_memory
-    for name, _ in RingWalk._fields_:
-        assert getattr(walk, name) == getattr(plain_walk, name), name
+    for field in RingWalk._fields_:
+        assert getattr(walk, field[0]) == getattr(plain_walk, field[0]), field[0]
     assert all(at + kept <= len(block) for _, at, kept, _, _ in frames)
