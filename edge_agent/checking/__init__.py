@@ -12,8 +12,8 @@
 Every check is a function of the configuration and the host, and none leaves anything behind.
 """
 
-from edge_agent.checking.checks import run_checks
+from edge_agent.checking.checks import CHECKS, run_checks
 from edge_agent.checking.findings import Finding, Verdict, as_json, as_table, exit_code
 from edge_agent.checking.host import Host
 
-__all__ = ["Finding", "Host", "Verdict", "as_json", "as_table", "exit_code", "run_checks"]
+__all__ = ["CHECKS", "Finding", "Host", "Verdict", "as_json", "as_table", "exit_code", "run_checks"]

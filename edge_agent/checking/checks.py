@@ -17,30 +17,40 @@ from edge_agent.checking.memory import check_memory
 from edge_agent.checking.model import check_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from edge_agent.checking.findings import Finding
     from edge_agent.config import Config
 
-_CHECKS: Final[tuple[Callable[[Config, Host], Iterator[Finding]], ...]] = (
-    check_privileges,
-    check_interfaces,
-    check_filter,
-    check_offloads,
-    check_model,
-    check_broker,
-    check_clock,
-    check_disk,
-    check_memory,
-)
+CHECKS: Final[dict[str, Callable[[Config, Host], Iterator[Finding]]]] = {
+    "privileges": check_privileges,
+    "interfaces": check_interfaces,
+    "filter": check_filter,
+    "offloads": check_offloads,
+    "model": check_model,
+    "broker": check_broker,
+    "clock": check_clock,
+    "disk": check_disk,
+    "memory": check_memory,
+}
+"""Every check by its name."""
 
 
-def run_checks(config: Config, host: Host | None = None) -> list[Finding]:
+def run_checks(
+    config: Config, host: Host | None = None, *, without: Collection[str] = ()
+) -> list[Finding]:
     """Look at everything the agent needs; a failure of one check does not hide the others.
 
     Args:
         config: What the agent would run with.
         host: Where facts come from; None: this machine.
+        without: Names of checks to leave out. Before the service starts, that is the broker: it
+            may be away, and the agent starts nevertheless.
     """
     where = host or Host()
-    return [finding for check in _CHECKS for finding in check(config, where)]
+    return [
+        finding
+        for name, check in CHECKS.items()
+        if name not in without
+        for finding in check(config, where)
+    ]

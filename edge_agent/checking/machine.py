@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
@@ -55,7 +56,7 @@ def check_clock(_config: Config, host: Host) -> Iterator[Finding]:
 def check_disk(config: Config, host: Host) -> Iterator[Finding]:
     """Whether the folder of what must survive a restart can be written, and has room."""
     folder = config.agent.state_dir
-    problem = _write_problem(folder)
+    problem = _write_problem(folder) or _later_problem(folder, config.agent.capture_user, host)
     if problem is not None:
         yield Finding(
             "disk",
@@ -93,3 +94,18 @@ def _write_problem(folder: Path) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def _later_problem(folder: Path, user: str | None, host: Host) -> str | None:
+    """What is in the way of the user that the agent becomes once its sockets are open."""
+    entry = None if user is None else host.user(user)
+    if entry is None or entry.pw_uid in (0, host.user_id()):
+        return None
+    facts = folder.stat()
+    if facts.st_uid == entry.pw_uid:
+        wanted = stat.S_IWUSR | stat.S_IXUSR
+    elif facts.st_gid in os.getgrouplist(entry.pw_name, entry.pw_gid):
+        wanted = stat.S_IWGRP | stat.S_IXGRP
+    else:
+        wanted = stat.S_IWOTH | stat.S_IXOTH
+    return None if facts.st_mode & wanted == wanted else f"Permission denied to {user}"

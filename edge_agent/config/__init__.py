@@ -1,6 +1,7 @@
 """The agent's configuration: one table of settings, and values from files, variables and flags.
 
-    sections        the table: every setting with its type, default, bounds and help
+    sections        the table: every setting with its type, default, bounds and help, from
+                    `intake` and `outlets`
     settings        what a setting is
     values          texts and TOML values to a setting's type, and back
     toml_lines      in which line of a file a key stands

@@ -15,20 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.config.boards import AUTO, DEVICE_TREE, find_board
 from edge_agent.config.fitting import check_fit
 from edge_agent.config.printing import configuration_toml
-from edge_agent.config.sections import (
-    SECTIONS,
-    SETTINGS,
-    AgentSection,
-    AlertsSection,
-    BudgetSection,
-    CaptureSection,
-    DetectSection,
-    LogSection,
-    MeterSection,
-    MetricsSection,
-    MqttSection,
-    StatsSection,
-)
+from edge_agent.config.sections import SECTIONS, SETTINGS
 from edge_agent.config.sources import Origin, from_environment, from_file, from_flags, from_folder
 from edge_agent.contract.alerts import is_node_name
 from edge_agent.contract.errors import ConfigError
@@ -36,6 +23,15 @@ from edge_agent.contract.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from edge_agent.config.intake import AgentSection, CaptureSection, DetectSection, MeterSection
+    from edge_agent.config.outlets import (
+        AlertsSection,
+        BudgetSection,
+        LogSection,
+        MetricsSection,
+        MqttSection,
+        StatsSection,
+    )
     from edge_agent.config.sources import Given
 
 DEFAULT_FILE: Final = Path("/etc/edge-ids/agent.toml")
@@ -101,7 +97,7 @@ class Config:
         file = DEFAULT_FILE if config_file is None else config_file
         given: Iterable[Given] = chain(
             profile.given if profile else (),
-            from_file(file) if config_file is not None or file.exists() else (),
+            () if config_file is None and _is_missing(file) else from_file(file),
             from_folder(file.parent / DROP_INS),
             from_environment(environ or {}),
             from_flags(flags or {}),
@@ -172,3 +168,14 @@ def node_name(host_name: str) -> str:
     """A host name made a valid node name: other characters become dashes."""
     fitting = re.sub(r"[^A-Za-z0-9._-]+", "-", host_name).strip("-._")[:_MAX_NODE].rstrip("-._")
     return fitting if is_node_name(fitting) else _NAMELESS
+
+
+def _is_missing(file: Path) -> bool:
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # Behind a folder that is closed to us there may be one; reading it says what is wrong.
+        return False
+    return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.config.sections import KIB, MIB, SECTIONS, SETTINGS
+from edge_agent.config.sections import SECTIONS, SETTINGS
+from edge_agent.config.settings import KIB, MIB
 from edge_agent.config.values import to_toml
 
 if TYPE_CHECKING:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 VARIABLE_PREFIX: Final = "EDGE_AGENT_"
 
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
 _NAMES: Final = {
     bool: "true or false",
     int: "a whole number",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge_agent.config import Config
+from edge_agent.config import Config, configuration
 from edge_agent.config.configuration import node_name
 from edge_agent.config.sections import SETTINGS
-from edge_agent.config.sources import MAX_FILE_BYTES
+from edge_agent.config.sources import MAX_FILE_BYTES, Origin, from_tables, parse_toml
 from edge_agent.contract.alerts import is_node_name
 from edge_agent.contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def load(file: Path | None = None, *sets: str, environ: dict[str, str] | None = None) -> Config:
@@ -270,11 +277,62 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert f"{marked}, line 4: log2 is no section" in refusal(marked)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    file = file_of(tmp_path, "")
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """Root may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = file_of(tmp_path, "", "etc/agent.toml")
     file.chmod(0)
-    assert "cannot be read (Permission denied)" in refusal(file)
+    with nobody():
+        assert "cannot be read (Permission denied)" in refusal(file)
+    # In a folder that is closed, nobody can say that there is no file.
+    file.parent.chmod(0)
+    monkeypatch.setattr(configuration, "DEFAULT_FILE", file)
+    with nobody():
+        assert f"{file}: cannot be read (Permission denied)" in refusal()
+    file.parent.chmod(0o700)
+
+
+def test_the_default_file_is_read_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_of(tmp_path, "[log]\nlevel = 'error'", "etc/agent.toml")
+    assert load().log.level == "error"
+    # Files in conf.d count without it.
+    (tmp_path / "etc" / "agent.toml").unlink()
+    assert load().log.level == "info"
+    file_of(tmp_path / "etc", "[log]\nlevel = 'debug'", "conf.d/a.toml")
+    assert load().log.level == "debug"
+
+
+_FRAGMENTS = [
+    "[capture]", "[[log]]", "[agent", "capture", ".", "threads", "=", "1", "-0.5", "'eth0'", '"',
+    '"""', "{", "}", "[", "]", ",", "\n", "\r\n", "# ", "interfaces", "node", " ", "inf", "true",
+    "é", "\\", "\0", "model", "mqtt.broker = 'mqtts://u:p@h'", "1979-05-27", "0x", "\n", "\n",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_FRAGMENTS), max_size=24).map("".join) | st.text(max_size=40))
+def test_any_text_is_a_configuration_or_refused(text: str) -> None:
+    path = Path("/etc/edge-ids/agent.toml")
+    refused = "/etc/edge-ids/agent.toml"
+    try:
+        tables = parse_toml(text, path)
+        Config.of(from_tables(tables, text, path, lambda line: Origin(str(path), line)))
+    except ConfigError as error:
+        refused = str(error)
+    assert refused.startswith(str(path))
+    assert "\n" not in refused
 
 
 def test_conf_d_is_toml_files_in_the_order_of_their_names(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from edge_agent.alerting.limits import IncidentLimits
 from edge_agent.alerting.publisher import PublisherOptions
 from edge_agent.config import Config, reloadable
 from edge_agent.config.example import example_toml
-from edge_agent.config.sections import SECTIONS, SETTINGS, AlertsSection
+from edge_agent.config.outlets import AlertsSection
+from edge_agent.config.sections import SECTIONS, SETTINGS
 from edge_agent.config.sources import Given, Origin
 from edge_agent.config.values import from_text
 from tests.conftest import ROOT
