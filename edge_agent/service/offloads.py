@@ -10,7 +10,7 @@ from edge_agent.capture.live import ANY
 from edge_agent.contract.errors import CaptureError
 
 if TYPE_CHECKING:
-    from edge_agent.config.sections import CaptureSection
+    from edge_agent.config.intake import CaptureSection
 
 _log = logging.getLogger(__name__)
 

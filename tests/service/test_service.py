@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from tests.service.conftest import Agents
 
 
+_FLOOD = """
+import socket, sys, time
+sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+sender.bind(("far", 0))
+frames = [bytes.fromhex(line) for line in sys.stdin]
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    for frame in frames: sender.send(frame)
+"""
+
+
 def test_a_scan_is_told_in_wall_time_and_ends_with_the_service(agents: Agents) -> None:
     agent = agents.run()
     agent.scan()
@@ -38,7 +49,7 @@ def test_a_scan_is_told_in_wall_time_and_ends_with_the_service(agents: Agents) -
 def test_what_is_in_the_table_is_scored_at_the_end(agents: Agents) -> None:
     agent = agents.watched()
     # Unanswered, so that the flows are still open when the end comes.
-    agents.space.send("far", *[frame for frame in scan(range(1, 201))[::2]])
+    agents.space.send("far", *scan(range(1, 201))[::2])
     awaited(lambda: agent.metric("edge_ids_packets_total") == 200, "all packets metered")
     assert agent.stop() == 0
     assert "200 flows (0 skipped)" in agent.log
@@ -122,19 +133,8 @@ def test_a_killed_agent_starts_again(agents: Agents) -> None:
 
 def test_it_ends_in_time_under_full_load(agents: Agents) -> None:
     agent = agents.run()
-    flood = subprocess.Popen(
-        [
-            "ip", "netns", "exec", agents.space.name, sys.executable, "-c",
-            "import socket,sys,time\n"
-            "sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)\n"
-            "sender.bind(('far', 0))\n"
-            "frames = [bytes.fromhex(line) for line in sys.stdin]\n"
-            "end = time.monotonic() + 20\n"
-            "while time.monotonic() < end:\n"
-            "    for frame in frames: sender.send(frame)\n",
-        ],
-        stdin=subprocess.PIPE,
-    )  # fmt: skip
+    command = ["ip", "netns", "exec", agents.space.name, sys.executable, "-c", _FLOOD]
+    flood = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         assert flood.stdin is not None
         flood.stdin.write("\n".join(frame.hex() for frame in scan(range(1, 20_000))).encode())
