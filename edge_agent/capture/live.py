@@ -140,7 +140,7 @@ class LiveCapture:
         idle = 0
         while idle < len(self._sockets) and turns:
             packets = self._sockets[self._first]
-            # Whoever was first now is last in the next call.
+            # The next call goes on with whoever is next, so that none is always last.
             self._first = (self._first + 1) % len(self._sockets)
             block = packets.next_block(self._frames)
             if block is None:

@@ -25,6 +25,7 @@ from tests.capture.captures import (
     simple,
 )
 from tests.capture.ring_blocks import (
+    LINK_AT,
     LOOPBACK,
     OUTGOING,
     TAG_TYPE_VALID,
@@ -57,6 +58,7 @@ def write_seeds(folder: Path) -> None:
         "packets/cut": _cut_seeds(),
         "captures/seed": _capture_seeds(),
         "rings/seed": _ring_seeds(),
+        "rings/cut": _cut_ring_seeds(),
     }
     for name, contents in seeds.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +144,15 @@ def _ring_seeds() -> Iterator[bytes]:
         taken = sum(len(frame.record()) for frame in held)
         options = (number % 9, draw.randrange(256), draw.randrange(64), draw.choice((0, 0, 40)))
         yield bytes(options) + ring_block(*held, block_bytes=48 + taken)
+
+
+def _cut_ring_seeds() -> Iterator[bytes]:
+    """Blocks that end inside their last frame, by a little and by more."""
+    packet = bytes(12) + b"\x08\x00" + _ipv4(bytes(80), 17)
+    whole = ring_block(Held(packet), Held(packet), block_bytes=48 + 2 * len(Held(packet).record()))
+    for missing in (1, 9, 30, 80):
+        padding = len(Held(packet).record()) - LINK_AT - len(packet)
+        yield bytes(4) + whole[: len(whole) - padding - missing]
 
 
 def _ipv4(rest: bytes, protocol: int) -> bytes:
