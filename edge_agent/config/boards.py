@@ -63,7 +63,7 @@ def read_board(path: Path) -> Board:
         ConfigError: It cannot be used.
     """
     text = read_text(path)
-    tables = parse_toml(text, path)
+    tables, lines = parse_toml(text, path)
     about: dict[str, Any] = tables.pop("board", {})
     if tuple(about) != _KEYS:
         raise ConfigError(path, "is no board profile", remedy=f"give [board] {', '.join(_KEYS)}")
@@ -73,7 +73,7 @@ def read_board(path: Path) -> Board:
         title=about["title"],
         device_tree=tuple(about["device_tree"]),
         machines=tuple(about["machines"]),
-        given=tuple(from_tables(tables, text, path, partial(_same, origin))),
+        given=tuple(from_tables(tables, lines, path, partial(_same, origin))),
     )
 
 

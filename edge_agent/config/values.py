@@ -92,8 +92,9 @@ def to_toml(value: object) -> str:
 def _path(setting: Setting, text: str, folder: Path) -> Path:
     if not text:
         raise ValueError(_not_wanted(setting, text))
-    _check_text(text)
-    return folder / text
+    path = folder / text
+    _check_text(str(path))
+    return path
 
 
 def _checked(setting: Setting, value: Any) -> Any:
