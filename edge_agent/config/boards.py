@@ -101,15 +101,9 @@ def find_board(name: str, device_tree: Path = DEVICE_TREE, machine: str = "") ->
 
 
 def _detected(model: str, machine: str) -> Board | None:
-    # The longest beginning knows best: "... 3 Model B Plus" before "... 3 Model B".
-    fits = [
-        (len(start), board)
-        for board in boards().values()
-        for start in board.device_tree
-        if model.startswith(start)
-    ]
-    if fits:
-        return max(fits, key=lambda fit: fit[0])[1]
+    for board in boards().values():
+        if model.startswith(board.device_tree):
+            return board
     return next((board for board in boards().values() if machine in board.machines), None)
 
 
