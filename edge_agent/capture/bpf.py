@@ -104,7 +104,7 @@ def compiled(
     expression: str,
     snap_length_bytes: int,
     excluded: Iterable[Connection],
-    load: Callable[[], ctypes.CDLL] = load_libpcap,
+    load: Callable[[], ctypes.CDLL],
 ) -> list[Instruction]:
     """The program for what a site wants to see.
 

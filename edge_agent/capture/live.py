@@ -217,7 +217,7 @@ def _program(
     expression: str, options: CaptureOptions, excluded: Sequence[Connection] | None = None
 ) -> list[Instruction]:
     connections = options.excluded if excluded is None else excluded
-    return bpf.compiled(expression, options.snap_length_bytes, connections)
+    return bpf.compiled(expression, options.snap_length_bytes, connections, load=bpf.load_libpcap)
 
 
 def _checked(interfaces: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ import socket
 import struct
 from typing import Final
 
+from edge_agent.capture import interfaces
 from edge_agent.contract.errors import CaptureError
 
 _SIOCETHTOOL: Final = 0x8946
@@ -39,7 +40,7 @@ def read(interface: str) -> dict[str, bool]:
     Raises:
         CaptureError: There is no such interface.
     """
-    with _asking() as asked:
+    with _asking(interface) as asked:
         return {name: _is_on(asked, interface, name) for name in _COMMANDS}
 
 
@@ -53,7 +54,7 @@ def turn_off(interface: str) -> list[str]:
         CaptureError: There is no such interface, or we may not.
     """
     turned_off = []
-    with _asking() as asked:
+    with _asking(interface) as asked:
         for name, (reading, writing) in _COMMANDS.items():
             if not _is_on(asked, interface, name):
                 continue
@@ -86,9 +87,7 @@ def _exchange(asked: socket.socket, interface: str, command: int, data: int) -> 
 
 def _refusal(interface: str, error: OSError) -> CaptureError:
     if error.errno == errno.ENODEV:
-        return CaptureError(
-            interface, "there is no such interface", remedy="see `ip link` for those there are"
-        )
+        return _missing(interface)
     if error.errno == errno.EPERM:
         return CaptureError(
             interface,
@@ -102,5 +101,13 @@ def _refusal(interface: str, error: OSError) -> CaptureError:
     )
 
 
-def _asking() -> socket.socket:
+def _missing(interface: str) -> CaptureError:
+    return CaptureError(
+        interface, "there is no such interface", remedy="see `ip link` for those there are"
+    )
+
+
+def _asking(interface: str) -> socket.socket:
+    if not interfaces.exists(interface):
+        raise _missing(interface)
     return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

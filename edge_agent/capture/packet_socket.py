@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from edge_agent.capture.clock import SteadyClock
 
 MIN_BLOCK_BYTES: Final = 64 * 1024
+# What the kernel counts in an int.
+_MAX_RING_BYTES: Final = 2**30
 
 # linux/if_packet.h, linux/if_ether.h, linux/socket.h, asm-generic/socket.h
 _SOL_PACKET: Final = 263
@@ -49,6 +51,7 @@ _TPACKET_V3: Final = 2
 _PROMISCUOUS: Final = 1
 _FANOUT_HASH: Final = 0
 _ALL_PROTOCOLS: Final = 0x0003
+_ALL_INTERFACES: Final = 0
 _ATTACH_FILTER: Final = 26
 _ADDRESS: Final = struct.Struct("=H2siHBB8x")
 _MEMBERSHIP: Final = struct.Struct("=iHH8x")
@@ -145,7 +148,8 @@ class PacketSocket:
         self._next_block = 0
         self._frames = self._unsupported = self._broken = self._outages = 0
         self._dropped = self._freezes = 0
-        self._statistics = threading.Lock()
+        # A filter may be changed, and counts asked for, from other threads.
+        self._lock = threading.Lock()
         _check_sizes(interface, options)
         self.blocks: Final = options.ring_bytes // options.block_bytes
         self._socket = _opened_socket(interface)
@@ -167,10 +171,13 @@ class PacketSocket:
             )
         with _explained(self.interface):
             self._map_ring()
-            self._bind(index)
+            if self._shares or self._any:
+                _bind(self._socket, _ALL_INTERFACES)
             if fanout_group is not None:
-                group = (fanout_group & 0xFFFF) | _FANOUT_HASH << 16
+                group = fanout_group | _FANOUT_HASH << 16
                 self._socket.setsockopt(_SOL_PACKET, _FANOUT, group)
+            if not self._any:
+                self._listen(index)
         blocks = CompiledBlocks if compiled else PlainBlocks
         self._blocks: CompiledBlocks | PlainBlocks = blocks(self._ring, self._options.block_bytes)
 
@@ -199,12 +206,12 @@ class PacketSocket:
 
     # --- the interface -----------------------------------------------------------------------
 
-    def _bind(self, index: int | None) -> None:
-        """Listen to an interface from now on."""
-        bound = 0 if self._shares or self._any else index
-        # There is none: the kernel has let go of it, and we wait for the next.
-        if bound is not None:
-            _bind(self._socket, bound)
+    def _listen(self, index: int | None) -> None:
+        """Listen to an interface from now on; None: there is none, and the next is waited for."""
+        if self._shares:
+            self._attach(self._fitted(self._program, index))
+        elif index is not None:
+            _bind(self._socket, index)
         if index is not None and self._options.promiscuous:
             membership = _MEMBERSHIP.pack(index, _PROMISCUOUS, 0)
             with contextlib.suppress(OSError):  # gone again, or a link that knows no such thing
@@ -220,10 +227,9 @@ class PacketSocket:
             return
         index = interfaces.index(self.interface, self._socket)
         if index != self._index or (went_down and index is not None):
-            with contextlib.suppress(OSError):  # gone meanwhile: the next look sees it
-                self._bind(index)
-                if self._shares:
-                    self._attach(self._program)
+            # Gone meanwhile: the next look sees it.
+            with self._lock, contextlib.suppress(OSError):
+                self._listen(index)
         up = self._is_up()
         if self._up and (went_down or not up):
             self._outages += 1
@@ -240,19 +246,21 @@ class PacketSocket:
         Raises:
             CaptureError: The kernel refuses it; the one before stays.
         """
-        try:
-            self._attach(program)
-        except OSError as error:
-            raise CaptureError(
-                self.interface,
-                f"the kernel refuses the filter ({os.strerror(error.errno or 0)})",
-                remedy="write a shorter one",
-            ) from error
-        self._program = program
+        with self._lock:
+            try:
+                self._attach(self._fitted(program, self._index))
+            except OSError as error:
+                raise CaptureError(
+                    self.interface,
+                    f"the kernel refuses the filter ({os.strerror(error.errno or 0)})",
+                    remedy="write a shorter one",
+                ) from error
+            self._program = program
+
+    def _fitted(self, program: Sequence[Instruction], index: int | None) -> Sequence[Instruction]:
+        return bpf.only_from(index, program) if self._shares and not self._any else program
 
     def _attach(self, program: Sequence[Instruction]) -> None:
-        if self._shares and not self._any:
-            program = bpf.only_from(self._index, program)
         code = ctypes.create_string_buffer(bpf.packed(program))
         request = struct.pack("HP", len(program), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, request)
@@ -294,7 +302,7 @@ class PacketSocket:
 
     def counts(self) -> InterfaceCounts:
         """What has become of the frames so far; from any thread."""
-        with self._statistics:
+        with self._lock:
             # The kernel forgets what it tells.
             answer = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, _COUNTERS.size)
             _, dropped, freezes = _COUNTERS.unpack(answer)
@@ -334,6 +342,12 @@ def _check_sizes(interface: str, options: CaptureOptions) -> None:
             interface,
             f"a ring of {options.ring_bytes:,} bytes has no two blocks of {block_bytes:,}",
             remedy="give more ring_bytes, or fewer block_bytes",
+        )
+    if options.ring_bytes > _MAX_RING_BYTES:
+        raise CaptureError(
+            interface,
+            f"the kernel makes no ring of {options.ring_bytes:,} bytes",
+            remedy=f"give fewer ring_bytes, at most {_MAX_RING_BYTES:,}",
         )
 
 

@@ -102,9 +102,15 @@ class Space:
 
     def send(self, interface: str, *frames: bytes) -> None:
         """Send whole frames."""
-        with contextlib.closing(self.sender(interface)) as sender:
-            for frame in frames:
-                sender.send(frame)
+        # From one processor: each has a queue of its own, and frames might overtake each other.
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(before)})
+        try:
+            with contextlib.closing(self.sender(interface)) as sender:
+                for frame in frames:
+                    sender.send(frame)
+        finally:
+            os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager
