@@ -270,6 +270,11 @@ _CONFIG = click.option(
     help="Configuration file (TOML); conf.d/*.toml beside it are read after it.  [default:"
     " /etc/edge-ids/agent.toml, where it exists]",
 )
+# `checking.CHECKS`, which only that command shall import; a test holds them equal.
+_CHECKS = (
+    *("privileges", "interfaces", "filter", "offloads", "model", "broker", "clock", "disk"),
+    "memory",
+)
 _BOARD = click.option(
     "--board",
     metavar="NAME",
@@ -316,15 +321,23 @@ def _loader(
     interfaces: tuple[str, ...],
     model: str | None,
     broker: str | None,
+    capture_user: str | None,
     board: str,
     settings: tuple[str, ...],
 ) -> Callable[[], Config]:
     """What reads the configuration, at the start and at every reload."""
     from edge_agent.config import Config  # noqa: PLC0415
 
+    flags = {
+        "--interface": interfaces,
+        "--model": model,
+        "--broker": broker,
+        "--capture-user": capture_user,
+        "--set": settings,
+    }
     return lambda: Config.load(
         config_file,
-        {"--interface": interfaces, "--model": model, "--broker": broker, "--set": settings},
+        flags,
         os.environ,
         None if board == "none" else board,
     )
@@ -362,9 +375,16 @@ def run(debug: bool, /, print_config: bool, **options: Any) -> None:
 
 @main.command()
 @_configured
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice(_CHECKS),
+    help="Leave a check out; may be given several times. The service starts without a broker, so"
+    " its unit leaves that one out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
-def check(debug: bool, /, as_json: bool, **options: Any) -> None:
+def check(debug: bool, /, without: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Look whether the service can run here.
 
     At privileges, interfaces, offloads, model and signature, broker, clock, disk and memory. Exit
@@ -379,7 +399,7 @@ def check(debug: bool, /, as_json: bool, **options: Any) -> None:
     def work() -> None:
         from edge_agent import checking  # noqa: PLC0415
 
-        findings = checking.run_checks(_loader(**options)())
+        findings = checking.run_checks(_loader(**options)(), without=without)
         print(checking.as_json(findings) if as_json else checking.as_table(findings))
         if code := checking.exit_code(findings):
             sys.exit(code)

@@ -47,7 +47,7 @@ def is_synchronised() -> bool | None:
 
 def compile_filter(expression: str, snap_length_bytes: int) -> object:
     """The kernel's program for an expression; raises CaptureError."""
-    return bpf.compiled(expression, snap_length_bytes, (), bpf.load_libpcap)
+    return bpf.compiled(expression, snap_length_bytes, (), load=bpf.load_libpcap)
 
 
 def free_bytes(folder: Path) -> int:

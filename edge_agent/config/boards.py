@@ -63,7 +63,7 @@ def read_board(path: Path) -> Board:
         ConfigError: It cannot be used.
     """
     text = read_text(path)
-    tables = parse_toml(text, path)
+    tables, lines = parse_toml(text, path)
     about: dict[str, Any] = tables.pop("board", {})
     if tuple(about) != _KEYS:
         raise ConfigError(path, "is no board profile", remedy=f"give [board] {', '.join(_KEYS)}")
@@ -73,7 +73,7 @@ def read_board(path: Path) -> Board:
         title=about["title"],
         device_tree=tuple(about["device_tree"]),
         machines=tuple(about["machines"]),
-        given=tuple(from_tables(tables, text, path, partial(_same, origin))),
+        given=tuple(from_tables(tables, lines, path, partial(_same, origin))),
     )
 
 
@@ -101,15 +101,9 @@ def find_board(name: str, device_tree: Path = DEVICE_TREE, machine: str = "") ->
 
 
 def _detected(model: str, machine: str) -> Board | None:
-    # The longest beginning knows best: "... 3 Model B Plus" before "... 3 Model B".
-    fits = [
-        (len(start), board)
-        for board in boards().values()
-        for start in board.device_tree
-        if model.startswith(start)
-    ]
-    if fits:
-        return max(fits, key=lambda fit: fit[0])[1]
+    for board in boards().values():
+        if model.startswith(board.device_tree):
+            return board
     return next((board for board in boards().values() if machine in board.machines), None)
 
 

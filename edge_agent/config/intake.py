@@ -99,6 +99,7 @@ class AgentSection:
         About(
             "Become this user once the capture sockets are open. Unset: stay who started the agent"
             " (under systemd the unit's user).",
+            flag="--capture-user",
             restart="privileges are dropped at the start, and cannot be had back",
         ),
     ] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -31,9 +32,8 @@ class About:
 
     Attributes:
         help: What it does, in sentences for the example file.
-        unit: Of a number, where its name does not say it.
-        minimum: Smallest value.
-        maximum: Largest value.
+        minimum: Smallest value of a number.
+        maximum: Its largest.
         choices: The only values.
         restart: Why a change needs a restart, as a clause; empty: SIGHUP takes it.
         flag: Its own flag on the command line, beside `--set`.
@@ -42,9 +42,8 @@ class About:
     """
 
     help: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float = -math.inf
+    maximum: float = math.inf
     choices: tuple[str, ...] = ()
     restart: str = ""
     flag: str = ""
@@ -88,10 +87,8 @@ class Setting:
         if about.choices:
             return " or ".join(f'"{choice}"' for choice in about.choices)
         text = _NAMES[self.kind]
-        if about.minimum is not None and about.maximum is not None:
+        if self.kind in (int, float):
             text += f" from {about.minimum:,} to {about.maximum:,}"
-        elif about.minimum is not None:
-            text += f" of at least {about.minimum:,}"
         if self.optional:
             text += ' ("" for none)'
         return text

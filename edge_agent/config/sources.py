@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.config.settings import Setting
+    from edge_agent.config.toml_lines import Key
 
 # All settings with their help are below 20 KB.
 MAX_FILE_BYTES: Final = 1_000_000
@@ -100,14 +101,17 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def parse_toml(text: str, path: Path) -> dict[str, Any]:
+def parse_toml(text: str, path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """Read TOML.
+
+    Returns:
+        Its tables, and the line of each key.
 
     Raises:
         ConfigError: It is not TOML; names line and column.
     """
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text), key_lines(text)
     except RecursionError:
         problem, where = "is nested too deeply", None
     except ValueError as error:
@@ -126,27 +130,27 @@ def from_file(path: Path) -> list[Given]:
         ConfigError: It cannot be read, or something in it is no setting or no such value.
     """
     text = read_text(path)
-    return from_tables(parse_toml(text, path), text, path, lambda line: Origin(str(path), line))
+    tables, lines = parse_toml(text, path)
+    return from_tables(tables, lines, path, lambda line: Origin(str(path), line))
 
 
 def from_tables(
     tables: Mapping[str, Any],
-    text: str,
+    lines: Mapping[Key, int],
     path: Path,
     origin: Callable[[int | None], Origin],
 ) -> list[Given]:
     """All settings of a file that was read.
 
     Args:
-        tables: What the reader made of `text`.
-        text: The file's text, for line numbers.
+        tables: The file's tables.
+        lines: The line of each key.
         path: The file.
         origin: Says where a line is.
 
     Raises:
         ConfigError: Something in it is no setting, or no such value.
     """
-    lines = key_lines(text)
     given = []
     for section, keys in tables.items():
         place = origin(lines.get((section,)))

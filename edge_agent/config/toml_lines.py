@@ -40,6 +40,9 @@ def key_lines(text: str) -> dict[Key, int]:
 
     Returns:
         By the key's whole path. Tables inside arrays are left out, but not the arrays' own keys.
+
+    Raises:
+        RecursionError: It is nested too deeply.
     """
     return _Cursor(text).document()
 

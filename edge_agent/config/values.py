@@ -92,8 +92,9 @@ def to_toml(value: object) -> str:
 def _path(setting: Setting, text: str, folder: Path) -> Path:
     if not text:
         raise ValueError(_not_wanted(setting, text))
-    _check_text(text)
-    return folder / text
+    path = folder / text
+    _check_text(str(path))
+    return path
 
 
 def _checked(setting: Setting, value: Any) -> Any:
@@ -105,11 +106,9 @@ def _checked(setting: Setting, value: Any) -> Any:
         raise ValueError(f"has {len(value)} entries, and {_MAX_LIST} are the most")
     if about.choices and value not in about.choices:
         raise ValueError(_not_wanted(setting, value))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low = -math.inf if about.minimum is None else about.minimum
-        high = math.inf if about.maximum is None else about.maximum
-        if not (math.isfinite(value) and low <= value <= high):
-            raise ValueError(_not_wanted(setting, value))
+    # What is no number at all lies nowhere.
+    if setting.kind in (int, float) and not about.minimum <= value <= about.maximum:
+        raise ValueError(_not_wanted(setting, value))
     problem = about.check(value) if about.check else None
     if problem is not None:
         raise ValueError(problem)

@@ -159,6 +159,7 @@ def test_every_way_of_writing_a_value(tmp_path: Path) -> None:
         ),
         ("a = " + "[" * 3000, "nested too deeply"),
         ("a = " + "9" * 5000, "is not TOML"),
+        ("[log]\nlevel = 0x" + "f" * 5000, "line 2: log.level is a huge number, not"),
     ],
 )
 def test_one_sentence_with_the_line(tmp_path: Path, text: str, sentence: str) -> None:
@@ -327,8 +328,8 @@ def test_any_text_is_a_configuration_or_refused(text: str) -> None:
     path = Path("/etc/edge-ids/agent.toml")
     refused = "/etc/edge-ids/agent.toml"
     try:
-        tables = parse_toml(text, path)
-        Config.of(from_tables(tables, text, path, lambda line: Origin(str(path), line)))
+        tables, lines = parse_toml(text, path)
+        Config.of(from_tables(tables, lines, path, lambda line: Origin(str(path), line)))
     except ConfigError as error:
         refused = str(error)
     assert refused.startswith(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 import sys
@@ -93,7 +94,9 @@ def test_defaults_and_bounds_are_values_themselves(setting: Setting) -> None:
     about = setting.about
     values = [setting.default, *about.choices]
     if setting.kind in (int, float):
-        values += [setting.kind(bound) for bound in (about.minimum, about.maximum) if bound]
+        assert math.isfinite(about.minimum)
+        assert math.isfinite(about.maximum)
+        values += [setting.kind(about.minimum), setting.kind(about.maximum)]
     for value in values:
         text = (
             ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_agent.checking.checks import CHECKS
+from edge_agent.cli import _CHECKS
 from tests.agent.conftest import LAB_MODEL
 from tests.capture.network import awaited, datagram
 from tests.service.conftest import ATTACKER, PYTHON_IN, scan, seconds_ago
@@ -257,3 +260,27 @@ def test_what_cannot_be_run_is_refused_at_the_start(agents: Agents, fault: str) 
     assert agent.process.wait(60) == 1
     assert said in agent.log
     assert "Traceback" not in agent.log
+
+
+def test_check_says_whether_it_can_run_here(agents: Agents) -> None:
+    def check(interface: str, *more: str) -> subprocess.CompletedProcess[str]:
+        with agents.space.entered():
+            return subprocess.run(
+                [*PYTHON_IN, "check", "--interface", interface, "--model", str(LAB_MODEL), *more],
+                capture_output=True,
+                check=False,
+                text=True,
+            )
+
+    good = check("near", "--json", "--without", "memory", "--without", "disk")
+    assert good.returncode == 0, good.stdout
+    found = {finding["name"]: finding for finding in json.loads(good.stdout)["findings"]}
+    assert found["model"]["verdict"] == "ok"
+    assert found["interface near"]["verdict"] == "ok"
+    bad = check("nothere")
+    assert bad.returncode == 1
+    assert "There is no interface nothere" in bad.stdout
+
+
+def test_every_check_can_be_left_out() -> None:
+    assert _CHECKS == tuple(CHECKS)
