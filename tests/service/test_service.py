@@ -283,4 +283,4 @@ def test_check_says_whether_it_can_run_here(agents: Agents) -> None:
 
 
 def test_every_check_can_be_left_out() -> None:
-    assert _CHECKS == tuple(CHECKS)
+    assert tuple(CHECKS) == _CHECKS
