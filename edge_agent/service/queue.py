@@ -62,10 +62,21 @@ class RowQueue:
         self._skipped_alerting = 0
         self._closed = False
 
-    def put(self, rows: FlowRows) -> None:
-        """Take rows in, copying them; never waits for room."""
+    def put(self, rows: FlowRows, patience_s: float = 0.0) -> None:
+        """Take rows in, copying them.
+
+        Args:
+            rows: Valid only now.
+            patience_s: How long to wait for room, each time there is none, before rows are left
+                out. On a live network waiting loses packets; at the end there are none to lose.
+        """
         while len(rows):
             with self._changed:
+                if patience_s:
+                    self._changed.wait_for(lambda: self._count < self._room, patience_s)
+                if self._closed:
+                    self._skipped += len(rows)
+                    return
                 if self._count == self._room:
                     self._sample()
                 taken, rows = rows.split(self._room - self._count)
@@ -96,6 +107,7 @@ class RowQueue:
             self._first = (self._first + count) % self._room
             self._count -= count
             self._oldest_s = self._now_s()
+            self._changed.notify_all()
             return rows
 
     def favour(self, sources: NDArray[np.uint8]) -> None:
@@ -104,7 +116,7 @@ class RowQueue:
             self._favoured = _folded(sources)
 
     def close(self) -> None:
-        """No more will be put: `take` gives what is left at once, then None."""
+        """No more is taken in: `take` gives what is left at once, then None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -213,11 +213,10 @@ class Service:
         deadline_s = time.monotonic() + _JOIN_S
         for thread in self._threads:
             thread.stop()
-        for thread in self._threads:
-            # The queue never makes a thread wait, so nobody needs to empty it meanwhile.
-            while thread.is_alive() and time.monotonic() < deadline_s:
-                thread.join(_TURN_S)
-                self._notifier.alive()
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline_s:
+            if (rows := self._queue.take(self._config.detect.batch_rows, 0, _TURN_S)) is not None:
+                self._score(rows)
+            self._notifier.alive()
         self._queue.close()
         while (rows := self._queue.take(self._config.detect.batch_rows, 0, 0)) is not None:
             self._score(rows)

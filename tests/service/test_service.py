@@ -50,12 +50,13 @@ def test_a_scan_is_told_in_wall_time_and_ends_with_the_service(agents: Agents) -
 
 
 def test_what_is_in_the_table_is_scored_at_the_end(agents: Agents) -> None:
-    agent = agents.watched()
+    # More than the queue holds.
+    agent = agents.watched("--set", "detect.queue_rows=256")
     # Unanswered, so that the flows are still open when the end comes.
-    agents.space.send("far", *scan(range(1, 201))[::2])
-    awaited(lambda: agent.metric("edge_ids_packets_total") == 200, "all packets metered")
+    agents.space.send("far", *scan(range(1, 2001))[::2])
+    awaited(lambda: agent.metric("edge_ids_packets_total") == 2000, "all packets metered")
     assert agent.stop() == 0
-    assert "200 flows (0 skipped)" in agent.log
+    assert "2,000 flows (0 skipped)" in agent.log
 
 
 def test_one_interface_may_go_and_come_back(agents: Agents) -> None:
