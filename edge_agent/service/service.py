@@ -42,7 +42,7 @@ from edge_agent.service.offloads import look_at_offloads
 from edge_agent.service.privileges import become
 from edge_agent.service.queue import RowQueue
 from edge_agent.service.reload import Reloader, incident_limits, open_detector
-from edge_agent.service.status import Delays, Status, metrics, stats
+from edge_agent.service.status import Delays, Status, metrics, resident_bytes, stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -164,7 +164,18 @@ class Service:
         if now_s >= self._next_status_s:
             self._next_status_s = now_s + _STATUS_EVERY_S
             self._notifier.status(self.status().line())
+            self._compare_memory()
         self._notifier.alive()
+
+    def _compare_memory(self) -> None:
+        budget_bytes = self._config.budget.memory_bytes
+        if budget_bytes is not None and (taken_bytes := resident_bytes()) > budget_bytes:
+            _log.warning(
+                "takes %d MB of memory, more than the %d MB of budget.memory_bytes; lower the"
+                " bounds in [meter], [detect] and [capture], or raise the budget",
+                taken_bytes // 1_000_000,
+                budget_bytes // 1_000_000,
+            )
 
     def _score(self, rows: FlowRows) -> None:
         if not self._config.detect.enabled:

@@ -209,6 +209,13 @@ def test_a_full_disk_behind_its_output_does_not_end_it(agents: Agents) -> None:
     assert agent.stop() == 0
 
 
+def test_more_memory_than_its_budget_is_said(agents: Agents) -> None:
+    agent = agents.run(
+        *("--set", "budget.memory_bytes=67108864", "--set", "capture.ring_bytes=67108864")
+    )
+    agent.saw("more than the 67 MB of budget.memory_bytes")
+
+
 def test_systemd_is_told_when_it_is_ready_reloads_lives_and_stops(
     agents: Agents, tmp_path: Path
 ) -> None:
