@@ -50,6 +50,10 @@ class RowQueue:
     ) -> None:
         self._about = np.zeros(room, ROW)
         self._values = np.zeros((room, columns))
+        # Rows stay where they were put; what moves is their order, and who is left out gives up
+        # his place. Copying a full queue together would cost more than all the choosing.
+        self._free = np.arange(room)
+        self._order = np.empty(room, np.intp)
         self._first = 0
         self._count = 0
         self._room = room
@@ -102,10 +106,11 @@ class RowQueue:
                     return None
                 self._changed.wait(min(due_s, deadline_s) - now_s)
             count = min(self._count, max_rows)
-            places = self._places(count)
+            places = self._order[self._turns(0, count)]
             rows = FlowRows(self._about[places], self._values[places])
             self._first = (self._first + count) % self._room
             self._count -= count
+            self._release(places)
             self._oldest_s = self._now_s()
             self._changed.notify_all()
             return rows
@@ -139,28 +144,31 @@ class RowQueue:
         with self._changed:
             return self._skipped_alerting
 
-    def _places(self, count: int) -> NDArray[np.intp]:
-        return (self._first + np.arange(count)) % self._room
+    def _turns(self, begin: int, count: int) -> NDArray[np.intp]:
+        """Where in `_order` the rows stand whose turn is `begin` and after."""
+        return (self._first + begin + np.arange(count)) % self._room
 
     def _append(self, rows: FlowRows) -> None:
         if not self._count:
             self._oldest_s = self._now_s()
-        begin = (self._first + self._count) % self._room
-        front = min(len(rows), self._room - begin)
-        rest = len(rows) - front
-        self._about[begin : begin + front] = rows.about[:front]
-        self._values[begin : begin + front] = rows.values[:front]
-        self._about[:rest] = rows.about[front:]
-        self._values[:rest] = rows.values[front:]
-        self._count += len(rows)
+        count = len(rows)
+        places = self._free[self._room - self._count - count : self._room - self._count]
+        self._about[places] = rows.about
+        self._values[places] = rows.values
+        self._order[self._turns(self._count, count)] = places
+        self._count += count
+
+    def _release(self, places: NDArray[np.intp]) -> None:
+        """Places are free again; `_count` has already fallen."""
+        free = self._room - self._count
+        self._free[free - len(places) : free] = places
 
     def _sample(self) -> None:
         """Cut a full queue, see the rule above."""
-        order = self._places(self._count)
-        about = self._about[order]
-        sources = _folded(about["source"])
+        places = self._order[self._turns(0, self._count)]
+        sources = _folded(self._about["source"][places])
         alerting = np.isin(sources, self._favoured)
-        kept = np.zeros(len(about), dtype=bool)
+        kept = np.zeros(len(places), dtype=bool)
         first = np.flatnonzero(alerting)
         kept[first[_fair(sources[first], self._cut_to)]] = True
         left = self._cut_to - int(kept.sum())
@@ -168,15 +176,13 @@ class RowQueue:
         if left and len(others):
             keys = sources[others]
             if len(np.unique(keys)) > left:
-                keys = _folded(about["destination"][others])
+                keys = _folded(self._about["destination"][places[others]])
             kept[others[_fair(keys, left)]] = True
         self._skipped += int((~kept).sum())
         self._skipped_alerting += int((alerting & ~kept).sum())
-        chosen = order[kept]
-        count = len(chosen)
-        self._about[:count] = self._about[chosen]
-        self._values[:count] = self._values[chosen]
-        self._first, self._count = 0, count
+        self._first, self._count = 0, int(kept.sum())
+        self._order[: self._count] = places[kept]
+        self._release(places[~kept])
 
 
 def _folded(addresses: NDArray[np.uint8]) -> NDArray[np.uint64]:
