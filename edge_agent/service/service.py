@@ -28,8 +28,7 @@ from edge_agent.alerting.publisher import MqttPublisher, PublisherOptions
 from edge_agent.alerting.sinks import JsonLinesSink
 from edge_agent.capture.clock import SteadyClock
 from edge_agent.capture.live import CaptureOptions, Fanout, InterfaceCounts, LiveCapture
-from edge_agent.contract.errors import CaptureError, ConfigError, EdgeIdsError
-from edge_agent.contract.features import CONTEXT
+from edge_agent.contract.errors import CaptureError, EdgeIdsError
 from edge_agent.flow.limits import Limits
 from edge_agent.flow.meter import open_meter
 from edge_agent.flow.rows import address_bytes
@@ -262,13 +261,6 @@ class Service:
     def _open_meters(self, detector: Detector, opened: ExitStack) -> list[MeteringThread]:
         config, profile = self._config, detector.bundle.profile
         count = config.capture.threads
-        of_context = {feature.name for feature in CONTEXT} & set(detector.bundle.feature_names)
-        if count > 1 and of_context:
-            raise ConfigError(
-                "capture.threads",
-                "this model looks at a flow's neighbourhood, which one thread must see whole",
-                remedy="set it to 1, or use a model without context columns",
-            )
         self._queue = RowQueue(config.detect.queue_rows, len(profile.features))
         look_at_offloads(config.capture)
         limits = Limits(config.meter.max_flows, config.meter.max_context_keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ import pytest
 
 from edge_agent.checking.checks import CHECKS
 from edge_agent.cli import _CHECKS
+from edge_agent.contract.bundle import Bundle, ModelFeature
+from edge_agent.contract.features import CONTEXT
 from tests.agent.conftest import LAB_MODEL
 from tests.capture.network import awaited, datagram
 from tests.service.conftest import ATTACKER, PYTHON_IN, scan, seconds_ago
@@ -24,6 +27,8 @@ from tests.service.conftest import ATTACKER, PYTHON_IN, scan, seconds_ago
 if TYPE_CHECKING:
     from tests.service.conftest import Agents
 
+
+TINY_MODEL = Path(__file__).parents[1] / "detect" / "data" / "tiny.tflite"
 
 _FLOOD = """
 import socket, sys, time
@@ -150,6 +155,20 @@ def test_it_ends_in_time_under_full_load(agents: Agents) -> None:
         flood.kill()
         flood.wait()
     assert agent.tells("end")["source"] == ATTACKER
+
+
+def test_two_threads_share_the_flows_whole(agents: Agents, tmp_path: Path) -> None:
+    # A model that does not look at neighbourhoods: what it says of flows is of no interest here.
+    tiny = Bundle.open(TINY_MODEL)
+    own = [feature for feature in tiny.profile.features if feature not in CONTEXT]
+    features = tuple(ModelFeature(one.name, one.unit) for one in own[: len(tiny.features)])
+    dataclasses.replace(tiny, features=features).save(tmp_path / "model.tflite")
+    agent = agents.watched("--set", "capture.threads=2", model=tmp_path / "model.tflite")
+    agent.scan(range(1, 501))
+    awaited(lambda: agent.metric("edge_ids_packets_total") == 1000, "all packets metered")
+    assert agent.stop() == 0
+    # Torn in two, a flow would be counted twice.
+    assert "1,000 packets (0 dropped), 500 flows (0 skipped)" in agent.log
 
 
 def test_when_flows_come_too_fast_it_samples_and_says_so(agents: Agents) -> None:
