@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.checking.checks import CHECKS
-from edge_agent.cli import _CHECKS
 from edge_agent.contract.bundle import Bundle, ModelFeature
 from edge_agent.contract.features import CONTEXT
+from edge_agent.service_commands import CHECKS as CHECKS_BY_NAME
 from tests.agent.conftest import LAB_MODEL
 from tests.capture.network import awaited, datagram
 from tests.service.conftest import ATTACKER, PYTHON_IN, scan, seconds_ago
@@ -310,4 +310,4 @@ def test_check_says_whether_it_can_run_here(agents: Agents) -> None:
 
 
 def test_every_check_can_be_left_out() -> None:
-    assert tuple(CHECKS) == _CHECKS
+    assert tuple(CHECKS) == CHECKS_BY_NAME
