@@ -13,7 +13,8 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 # Tests of what runs on a gateway; they pass without TensorFlow, in each interpreter's environment.
-AGENT_TESTS = tests/agent tests/alerting tests/capture tests/contract tests/detect tests/flow
+AGENT_TESTS = tests/agent tests/alerting tests/capture tests/checking tests/config tests/contract \
+              tests/detect tests/flow tests/service
 STATION_TESTS = $(filter-out $(AGENT_TESTS) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) \
                 $(wildcard tests/test_*.py) tests/alerting/test_embedded_broker.py tests/agent/test_extract.py
 

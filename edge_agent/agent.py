@@ -1,6 +1,6 @@
-"""The wiring: frames → flow rows → scores → incidents → wherever alerts go.
+"""The judge: flow rows → scores → incidents → wherever alerts go.
 
-No clock in here either: time is the packets', so a replay behaves as the live network did.
+No clock in here: time is an argument, so a replay behaves as the live network did.
 """
 
 from __future__ import annotations
@@ -11,23 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.alerting.incidents import IncidentTable, Verdict
-from edge_agent.contract.frames import FrameBlock
-from edge_agent.flow.rows import FlowRows
-from edge_agent.flow.timeline import FAR_US
+from edge_agent.alerting.incidents import IncidentLimits, IncidentTable, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from edge_agent.alerting.sinks import AlertSink
     from edge_agent.contract.alerts import Alert
     from edge_agent.detect.detector import Detector
-    from edge_agent.flow.meter import Meter
+    from edge_agent.flow.rows import FlowRows
 
-# The interpreter's largest batch; waiting for more rows would only delay alerts.
-_BATCH_ROWS: Final = 256
-# A row waits no longer than this for its batch to fill: a quarter second is no delay to a person.
-_BATCH_WAIT_US: Final = 250_000
 _TICK_US: Final = 1_000_000
 # The feature's number in `features`: its name differs from profile to profile.
 _BACKWARD_PACKETS: Final = 4
@@ -53,11 +46,10 @@ class Tally:
 
 
 class Agent:
-    """Takes frames in capture order; alerts leave as soon as they are due.
+    """Judges flow rows in the order they come; alerts leave as soon as they are due.
 
     Args:
-        meter: Meters the detector's profile.
-        detector: Scores rows.
+        detector: Scores rows of its profile.
         incidents: Groups what is flagged.
         sink: Gets the alerts.
         tell_active: Called with the number of open incidents when it changes.
@@ -65,72 +57,41 @@ class Agent:
 
     def __init__(
         self,
-        meter: Meter,
         detector: Detector,
         incidents: IncidentTable,
         sink: AlertSink,
         tell_active: Callable[[int], None] | None = None,
     ) -> None:
-        self._meter = meter
-        self._detector = detector
+        self._use(detector)
         self._incidents = incidents
         self._sink = sink
         self._tell_active = tell_active
         self._told_active = -1
-        self._rows: list[FlowRows] = []
-        self._row_count = 0
-        self._batch_since_us = 0
         self._next_tick_us = 0
         self._now_us = 0
-        features = detector.bundle.profile.features
-        self._backward_column = [feature.number for feature in features].index(_BACKWARD_PACKETS)
         self.tally = Tally()
 
-    def take(self, block: FrameBlock) -> None:
-        """Take the next frames in."""
-        for part in _parts(block):
-            for rows in self._meter.add(part):
-                self._collect(rows)
-            self._follow_clock()
+    @property
+    def detector(self) -> Detector:
+        """What judges."""
+        return self._detector
 
-    def finish(self) -> None:
-        """Score what the meter still holds, end the incidents."""
-        for rows in self._meter.flush():
-            self._collect(rows)
-        self._judge()
-        self._send(self._incidents.close(self._now_us))
+    @property
+    def incidents(self) -> IncidentTable:
+        """What is known of attacks."""
+        return self._incidents
 
-    def _follow_clock(self) -> None:
-        now_us = self._meter.now_us
-        if now_us < self._now_us:
-            # Time has begun anew: what is known belongs to another.
-            self._judge()
-            self._send(self._incidents.close(self._now_us, "the clock was set back"))
-            self._incidents = self._incidents.afresh()
-            self._next_tick_us = 0
+    def judge(self, rows: FlowRows, now_us: int) -> None:
+        """Score rows, at least one, and tell what they mean.
+
+        Args:
+            rows: Of the detector's profile.
+            now_us: The present; not before that of the last call.
+
+        Raises:
+            InterpreterError: The interpreter fails.
+        """
         self._now_us = now_us
-        if self._rows and now_us - self._batch_since_us >= _BATCH_WAIT_US:
-            self._judge()
-        if now_us >= self._next_tick_us:
-            self._send(self._incidents.tick(now_us))
-            self._next_tick_us = now_us + _TICK_US
-
-    def _collect(self, rows: FlowRows) -> None:
-        while len(rows):
-            if not self._rows:
-                self._batch_since_us = self._now_us
-            room = _BATCH_ROWS - self._row_count
-            taken, rows = rows.split(room)
-            self._rows.append(taken.copy())
-            self._row_count += len(taken)
-            if self._row_count == _BATCH_ROWS:
-                self._judge()
-
-    def _judge(self) -> None:
-        if not self._rows:
-            return
-        rows = FlowRows.join(self._rows)
-        self._rows, self._row_count = [], 0
         judged = self._detector.judge(
             self._detector.from_profile_rows(rows.values, rows.about["protocol"])
         )
@@ -155,7 +116,41 @@ class Agent:
         self.tally.flows += len(rows)
         self.tally.flagged += len(verdicts)
         self.tally.unscored += int(np.isnan(scores).sum())
-        self._send(self._incidents.add(verdicts, self._now_us, Counter(rows.sources())))
+        self._send(self._incidents.add(verdicts, now_us, Counter(rows.sources())))
+
+    def follow(self, now_us: int) -> None:
+        """Let time pass: incidents end, due updates leave."""
+        if now_us < self._now_us:
+            # Time has begun anew: what is known belongs to another.
+            self._send(self._incidents.close(self._now_us, "the clock was set back"))
+            self._incidents = self._incidents.afresh()
+            self._next_tick_us = 0
+        self._now_us = now_us
+        if now_us >= self._next_tick_us:
+            self._send(self._incidents.tick(now_us))
+            self._next_tick_us = now_us + _TICK_US
+
+    def finish(self) -> None:
+        """End the incidents: the capture or the service ends."""
+        self._send(self._incidents.close(self._now_us))
+
+    def adjust(self, detector: Detector, limits: IncidentLimits) -> None:
+        """Judge with another model of the same profile, other limits, from now on.
+
+        Incidents that are open go on.
+
+        Raises:
+            ValueError: It is of another profile, whose rows do not come here.
+        """
+        if detector.bundle.profile != self._detector.bundle.profile:
+            raise ValueError("a detector of another profile needs another meter")
+        self._use(detector)
+        self._incidents.adjust(limits, detector.bundle.name)
+
+    def _use(self, detector: Detector) -> None:
+        self._detector = detector
+        features = detector.bundle.profile.features
+        self._backward_column = [feature.number for feature in features].index(_BACKWARD_PACKETS)
 
     def _send(self, alerts: Iterable[Alert]) -> None:
         for alert in alerts:
@@ -166,18 +161,3 @@ class Agent:
         if self._tell_active is not None and active != self._told_active:
             self._tell_active(active)
             self._told_active = active
-
-
-def _parts(block: FrameBlock) -> Iterator[FrameBlock]:
-    """A block cut where batches end, so that a long one delays no alert."""
-    times_us = block.frames["time_us"].copy()
-    gaps_us = np.diff(times_us)
-    # A stray stamp, which the meter leaves out, must not make one part of all that follows.
-    strays = np.flatnonzero((gaps_us[:-1] > FAR_US) & (gaps_us[1:] < -FAR_US)) + 1
-    times_us[strays] = times_us[strays - 1]
-    slots = np.maximum.accumulate(times_us) // _BATCH_WAIT_US
-    ends = [*(np.flatnonzero(np.diff(slots)) + 1).tolist(), len(slots)]
-    start = 0
-    for end in ends:
-        yield FrameBlock(block.data, block.frames[start:end])
-        start = end

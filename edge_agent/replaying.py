@@ -12,6 +12,7 @@ from edge_agent.agent import Agent
 from edge_agent.alerting.incidents import IncidentLimits, IncidentTable
 from edge_agent.alerting.publisher import MqttPublisher
 from edge_agent.alerting.sinks import AlertSink, JsonLinesSink
+from edge_agent.batching import BatchedMeter
 from edge_agent.console import end_progress
 from edge_agent.detect.detector import Detector
 from edge_agent.metering import CaptureMeter
@@ -64,15 +65,16 @@ class Replay:
         source = CaptureMeter([self.capture], profile, allow_cut=self.allow_cut)
         incidents = IncidentTable(IncidentLimits(), self.node, detector.bundle.name)
         with self._outlet(detector) as (sink, tell_active):
-            agent = Agent(source.meter, detector, incidents, sink, tell_active)
+            agent = Agent(detector, incidents, sink, tell_active)
+            feed = BatchedMeter(source.meter, agent)
             progress = Progress(source.size_bytes)
             for block in source.blocks():
-                agent.take(block)
+                feed.take(block)
                 progress.show(
                     lambda: source.reached(agent.tally.flows),
                     lambda: f", {agent.tally.incidents:,} incidents",
                 )
-            agent.finish()
+            feed.finish()
             end_progress()
         return {**source.counts(), **asdict(agent.tally)}
 

@@ -174,6 +174,20 @@ class IncidentTable:
         """An empty table of the same settings, for when time begins anew."""
         return IncidentTable(self._limits, self._node, self._model)
 
+    def adjust(self, limits: IncidentLimits, model_name: str) -> None:
+        """Go on with other limits and under another model's name; what is open stays open.
+
+        The sizes of tables and the window stay as they were.
+        """
+        self._limits = limits
+        self._model = model_name
+        if self._budget is not None:
+            self._budget.limits = limits
+
+    def alerting_sources(self) -> frozenset[str]:
+        """Sources of open incidents, those without one responsible source left out."""
+        return frozenset(source for shape, source in self._open if shape == "source")
+
     @property
     def counts(self) -> IncidentCounts:
         """See `IncidentCounts`."""

@@ -102,19 +102,24 @@ class Link:
         self._writer: socket.socket | None = None
         self._farewell_s = 0.0
 
-    def start(self) -> None:
+    def start(self, required: bool = True) -> None:
         """Connect, then keep connected.
+
+        Args:
+            required: Whether the first attempt must succeed; else it is made on the link's thread
+                and repeated like any other.
 
         Raises:
             BrokerError: The first attempt failed.
         """
         if self._thread is not None:
             raise RuntimeError("a link starts once")
-        session = self._connect()
+        session = self._connect() if required else None
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._connected.set()
+        if session is not None:
+            self._connected.set()
         # A daemon: a service that dies of an error must not hang on its broker.
         self._thread = threading.Thread(
             target=self._run, args=(session, self._reader), name="edge-ids mqtt", daemon=True
@@ -155,10 +160,10 @@ class Link:
         """Whether there is a session now."""
         return self._connected.is_set()
 
-    def _run(self, first: Session, wake: socket.socket) -> None:
-        session: Session | None = first
+    def _run(self, first: Session | None, wake: socket.socket) -> None:
+        session = first or self._reconnect(wait_s=0.0)
         while session is not None:
-            session = None if self._use(session, wake) else self._reconnect()
+            session = None if self._use(session, wake) else self._reconnect(self._backoff.first_s)
 
     def _use(self, session: Session, wake: socket.socket) -> bool:
         """Serve a session to its end; whether that was our wish."""
@@ -188,21 +193,20 @@ class Link:
                 if self._on_received is not None:
                     self._on_received(received)
 
-    def _reconnect(self) -> Session | None:
+    def _reconnect(self, wait_s: float) -> Session | None:
         """Try until there is a session; None when told to stop."""
-        wait_s = self._backoff.first_s
         told = ""
         while not self._stop.wait(wait_s):
             attempt = self._attempt()
             if not isinstance(attempt, BrokerError):
-                _log.info("%s: connected again.", self._place)
+                _log.info("%s: connected.", self._place)
                 self._connected.set()
                 return attempt
             # Once per cause: an outage of hours is not thousands of lines.
             if str(attempt) != told:
                 told = str(attempt)
                 _log.warning("%s", told)
-            wait_s = min(wait_s * 2, self._backoff.longest_s)
+            wait_s = min(max(wait_s * 2, self._backoff.first_s), self._backoff.longest_s)
         return None
 
     def _attempt(self) -> Session | BrokerError:

@@ -83,13 +83,16 @@ class MqttPublisher:
         self._outbox.set_state(self._status(ONLINE))
         self._outbox.set_state(self._state(self._topics.info, _json(info)))
 
-    def start(self) -> None:
+    def start(self, required: bool = True) -> None:
         """Connect; from then on the connection is kept up.
+
+        Args:
+            required: Whether the first attempt must succeed; else the broker may come later.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses us.
         """
-        self._link.start()
+        self._link.start(required)
 
     def publish(self, alert: Alert) -> None:
         """Queue an alert. When the queue is full it is counted in `dropped`, and logged once."""

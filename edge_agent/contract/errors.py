@@ -6,6 +6,7 @@
     │   ├── TableError              ... a flow CSV or its labels
     │   ├── RunError                ... a run folder
     │   ├── KeyFileError            ... a key, public or private
+    │   ├── ConfigError             ... a setting: in a file, a variable, a flag
     │   └── ModelFileError          ... a model file
     │       ├── SchemaMismatch      ... made for other features than the ones at hand
     │       └── SignatureError      ... not signed by whom it should be, or altered since
@@ -95,6 +96,13 @@ class SignatureError(ModelFileError):
 
 class KeyFileError(InputError):
     """A file holds no such key, or others may read what only its owner should."""
+
+
+class ConfigError(InputError):
+    """A setting is unknown, of the wrong type, out of bounds, or does not fit another one.
+
+    Its `path` is the file, the environment variable or the flag that it came from.
+    """
 
 
 class OutputError(EdgeIdsError):

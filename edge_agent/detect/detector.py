@@ -34,12 +34,15 @@ class Detector:
     Args:
         bundle: The model file's contents.
         model: Runs its flatbuffer.
+        threshold: Score from which a flow is an attack; None: the bundle's.
 
     Raises:
         InterpreterError: The model takes or gives another number of columns than the bundle says.
     """
 
-    def __init__(self, bundle: Bundle, model: interpreter.Predictor) -> None:
+    def __init__(
+        self, bundle: Bundle, model: interpreter.Predictor, threshold: float | None = None
+    ) -> None:
         shape = (len(bundle.features), 1 + len(bundle.families))
         if (model.input.width, model.output.width) != shape:
             wanted = f"one score and {shape[1] - 1} families" if bundle.families else "one score"
@@ -49,6 +52,7 @@ class Detector:
             )
         self.bundle = bundle
         self.bins_are_codes = bundle.scaler.kind == "quantile" and takes_bins(model.input)
+        self.threshold = bundle.threshold if threshold is None else threshold
         self._model = model
         position = {name: index for index, name in enumerate(bundle.profile.columns)}
         # Where a flag will stand, any column holds its place.
@@ -126,7 +130,7 @@ class Detector:
 
     def is_attack(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether scores reach the threshold; never for NaN."""
-        attacks: NDArray[np.bool_] = scores >= np.float32(self.bundle.threshold)
+        attacks: NDArray[np.bool_] = scores >= np.float32(self.threshold)
         return attacks
 
     def model_input(self, raw: NDArray[Any]) -> NDArray[Any]:

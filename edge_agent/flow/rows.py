@@ -95,8 +95,8 @@ class FlowRows:
         """Gather rows, each of `columns` values."""
         about = np.zeros(len(rows), dtype=ROW)
         for index, row in enumerate(rows):
-            source, version = _address_bytes(row.source_address)
-            destination, _ = _address_bytes(row.destination_address)
+            source, version = address_bytes(row.source_address)
+            destination, _ = address_bytes(row.destination_address)
             about[index] = (
                 np.frombuffer(source, dtype=np.uint8),
                 np.frombuffer(destination, dtype=np.uint8),
@@ -166,7 +166,8 @@ def address_text(address: bytes, version: int) -> str:
     return socket.inet_ntop(socket.AF_INET6, address)
 
 
-def _address_bytes(text: str) -> tuple[bytes, int]:
+def address_bytes(text: str) -> tuple[bytes, int]:
+    """The 16 bytes that `address_text` spells so, and the IP version."""
     if ":" in text:
         return socket.inet_pton(socket.AF_INET6, text), 6
     return socket.inet_pton(socket.AF_INET, text) + bytes(12), 4

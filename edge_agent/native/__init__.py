@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 # What the structures and functions that Python sees are; `NATIVE_INTERFACE` in frame.h.
-_INTERFACE: Final = 1
+_INTERFACE: Final = 2
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:

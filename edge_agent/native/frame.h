@@ -17,7 +17,7 @@ struct frame {
 
 /* To be raised, here and in __init__.py, with any change of a structure or function that Python
  * sees: a library left from other sources is then refused, not called. */
-enum { NATIVE_INTERFACE = 1 };
+enum { NATIVE_INTERFACE = 2 };
 EXPORT int edge_native_interface(void);
 
 #endif

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Fuzzes the compiled meter and the compiled index of captures.
+# Fuzzes the compiled meter, and the compiled indexes of captures and of rings.
 #
 #   tests/fuzz/run.sh [SECONDS]   each harness for so long; a minute unless told
 #   tests/fuzz/run.sh runs=N      each harness so often
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/../.."
 CLANG=${CLANG:-clang}
 BUILD=build/fuzz
 CORPUS=tests/fuzz/corpus
-HARNESSES="packets captures"
+HARNESSES="packets captures rings"
 # Longer inputs only say the same again, slower.
 MAX_LENGTH=${MAX_LENGTH:-2048}
 FLAGS="-std=c11 -g -Wall -Wextra -Iedge_agent/native"
@@ -102,7 +102,7 @@ coverage() {
     done
     llvm-profdata merge -o "$BUILD/all.profdata" "$BUILD"/*.profraw
     llvm-cov report "$BUILD/packets-coverage" -object "$BUILD/captures-coverage" \
-        -instr-profile="$BUILD/all.profdata" edge_agent/native
+        -object "$BUILD/rings-coverage" -instr-profile="$BUILD/all.profdata" edge_agent/native
 }
 
 memcheck() {

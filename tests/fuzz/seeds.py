@@ -1,7 +1,7 @@
 """Writes inputs for the fuzzers to begin with: `python -m tests.fuzz.seeds FOLDER`.
 
 Frames of the random traffic of the tests and the beginnings of the lab's attacks, in the forms that
-`packets.c` and `captures.c` read. Nothing in them was recorded outside this project.
+`packets.c`, `captures.c` and `rings.c` read. Nothing in them was recorded outside this project.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ from tests.capture.captures import (
     option,
     section,
     simple,
+)
+from tests.capture.ring_blocks import (
+    LINK_AT,
+    LOOPBACK,
+    OUTGOING,
+    TAG_TYPE_VALID,
+    TAG_VALID,
+    TUNNEL,
+    Held,
+    ring_block,
 )
 from tests.conftest import ROOT
 from tests.flow.traffic import Traffic
@@ -47,6 +57,8 @@ def write_seeds(folder: Path) -> None:
         "packets/seed": _packet_seeds(),
         "packets/cut": _cut_seeds(),
         "captures/seed": _capture_seeds(),
+        "rings/seed": _ring_seeds(),
+        "rings/cut": _cut_ring_seeds(),
     }
     for name, contents in seeds.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +117,42 @@ def _cut_seeds() -> Iterator[bytes]:
                 bytes((3 << 3 | 1 << 6, link, cut)) + frame[:cut] for cut in range(len(frame) + 1)
             )
             yield bytes((draw.randrange(9), 0, 0)) + b"".join(pieces)
+
+
+def _ring_seeds() -> Iterator[bytes]:
+    draw = random.Random(3)
+    block = Traffic(1, 3, 100.0).block(40)
+    packets = [
+        block.data[offset : offset + min(captured, _FRAME_BYTES)].tobytes()
+        for _, offset, captured, _, _ in _entries(block)
+    ]
+    links: tuple[dict[str, int], ...] = (
+        {},
+        {"tag": 7},
+        {"tag": 9, "tag_type": 0x88A8, "status": 1 | TAG_VALID | TAG_TYPE_VALID},
+        {"tag": 7, "link_at": 69},
+        {"device": LOOPBACK},
+        {"device": LOOPBACK, "direction": OUTGOING},
+        {"device": TUNNEL},
+        {"device": TUNNEL, "protocol": 0x8863},
+    )
+    for number in range(24):
+        held = [
+            Held(draw.choice(packets), 1_600_000_000_000_000 + i, **draw.choice(links))
+            for i in range(draw.randrange(1, 7))
+        ]
+        taken = sum(len(frame.record()) for frame in held)
+        options = (number % 9, draw.randrange(256), draw.randrange(64), draw.choice((0, 0, 40)))
+        yield bytes(options) + ring_block(*held, block_bytes=48 + taken)
+
+
+def _cut_ring_seeds() -> Iterator[bytes]:
+    """Blocks that end inside their last frame, by a little and by more."""
+    packet = bytes(12) + b"\x08\x00" + _ipv4(bytes(80), 17)
+    whole = ring_block(Held(packet), Held(packet), block_bytes=48 + 2 * len(Held(packet).record()))
+    for missing in (1, 9, 30, 80):
+        padding = len(Held(packet).record()) - LINK_AT - len(packet)
+        yield bytes(4) + whole[: len(whole) - padding - missing]
 
 
 def _ipv4(rest: bytes, protocol: int) -> bytes:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 HERE: Final = ROOT / "tests" / "fuzz"
 NATIVE: Final = ROOT / "edge_agent" / "native"
-HARNESSES: Final = ("packets", "captures")
+HARNESSES: Final = ("packets", "captures", "rings")
 SANITIZERS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 WARNINGS: Final = ("-Wall", "-Wextra", "-Werror")
 # Bounds of what is kept in the repository.
 MAX_CORPUS_BYTES: Final = 300_000
-MAX_INPUTS: Final = 500
+MAX_INPUTS: Final = 550
 
 # What a slip of the pen might do to the code under test, and which harness is to see it.
 SPOILED: Final = {
@@ -31,6 +31,18 @@ SPOILED: Final = {
         "left < head_bytes",
         "left + 8 < head_bytes",
         "captures",
+    ),
+    "a read beyond the block": (
+        "ring.c",
+        "captured <= record_bytes - link_at &&",
+        "captured <= record_bytes &&",
+        "rings",
+    ),
+    "a tag put where another frame may be": (
+        "ring.c",
+        " || link_at < FRAME_HEAD_BYTES + TAG_BYTES",
+        "",
+        "rings",
     ),
     "a packet taken twice": (
         "meter.c",

@@ -1,0 +1,1 @@
+"""`edge-agent run`: the agent on a live network, for months."""
