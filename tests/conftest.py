@@ -14,6 +14,8 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# Where every instruction is translated, a tenth of the examples (`make test-arm64`).
+settings.register_profile("emulated", settings.get_profile("repeatable"), max_examples=10)
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -44,7 +44,7 @@ _STEP_TIMEOUT_S: Final = 600
 
 # QEMU 7 shows the guest the host's /proc/cpuinfo. The interpreter's processor detection finds no
 # Arm core in it and crashes (ai-edge-litert 2.2 and 2.3), so the guest gets a processor to read.
-_GUEST_FILES: Final = {
+GUEST_FILES: Final = {
     "proc/cpuinfo": """\
 processor\t: 0
 Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
@@ -194,7 +194,7 @@ def _make(folder: Path, apt: Path, tell: Callable[[str], None]) -> None:
     tell("fetching Debian's arm64 packages")
     for package in _fetched(apt):
         _run(("dpkg-deb", "-x", str(package), str(root)), "dpkg-deb")
-    for name, content in _GUEST_FILES.items():
+    for name, content in GUEST_FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
