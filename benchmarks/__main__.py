@@ -9,6 +9,7 @@ from benchmarks.emulation.cli import arm64
 from benchmarks.lab.cli import lab
 from benchmarks.large_table.cli import large_table
 from benchmarks.latency import latency
+from benchmarks.live.cli import live
 from benchmarks.models.cli import compare
 from benchmarks.models.unseen import unseen
 from benchmarks.throughput.cli import meter, peers
@@ -28,6 +29,7 @@ main.add_command(demo)
 main.add_command(lab)
 main.add_command(large_table)
 main.add_command(latency)
+main.add_command(live)
 main.add_command(meter)
 main.add_command(peers)
 main.add_command(time_dimension)
