@@ -29,11 +29,11 @@ STARTS: Final = 5
 IDLE_S: Final = 20.0
 # What starting has woken has gone back to sleep.
 _SETTLE_S: Final = 3.0
-# Slow enough that nobody drops any, and all are sent well inside the idle time-out.
-_FILL_RATE: Final = 4_000.0
-# More than fit, so that the table is really full; each from another source, so that the context
-# is full too.
-_FILL_SHARE: Final = 1.25
+# A flow of one packet is given out after two seconds at most: so many a second fill the table well
+# before that, and then push flows out of it. Each is from another source, which fills the context
+# too.
+_FILL_RATE: Final = 20_000.0
+_FILL_S: Final = 4.0
 
 
 def of_agent(space: Space, model: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -70,11 +70,9 @@ def of_agent(space: Space, model: Path, say: Callable[[str], None]) -> dict[str,
         AgentProcess(space, model, board) as agent,
     ):
         path = Path(folder, "flows.pcap")
-        count = round(max_flows * _FILL_SHARE)
-        path.write_bytes(capture(many_flows(count)))
+        path.write_bytes(capture(many_flows(round(_FILL_RATE * _FILL_S))))
         with Traffic(space, path) as traffic:
-            traffic.send(_FILL_RATE, count / _FILL_RATE)
-        time.sleep(1.0)
+            traffic.send(_FILL_RATE, _FILL_S)
         full_flows = added(agent.metrics(), "edge_ids_flows_open")
         full_bytes = readings.peak_bytes([agent.process])
     return {

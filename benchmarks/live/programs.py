@@ -155,9 +155,14 @@ class Agent(Program):
 class _Command(Running):
     """A program that is a command line and says everything on its standard output or error."""
 
+    says_ready = ""
+    """What stands in its output once it captures, besides that it listens."""
+    says_ready_times = 1
+
     def __init__(self, space: Space, command: list[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edge-ids-live-")
         self._said = Path(self._folder.name, "said")
+        self._name = Path(command[0]).name
         with self._said.open("wb") as said, space.entered():
             self._popen = subprocess.Popen(
                 command,
@@ -169,11 +174,20 @@ class _Command(Running):
             )
         self.process = self._popen.pid
         os.sched_setaffinity(self.process, processors()[1])
-        listens = lambda: self._popen.poll() is not None or space.listens(NEAR)  # noqa: E731
-        if not awaited(listens, _START_LIMIT_S) or self._popen.poll() is not None:
-            last = self.said.strip().splitlines()[-1:] or ["it said nothing"]
+        if not awaited(lambda: self._is_ready(space), _START_LIMIT_S):
+            last = self.last_line
             self.close()
-            raise MeasuringError(f"{Path(command[0]).name} did not start: {last[0]}.")
+            raise MeasuringError(f"{self._name} did not start: {last}.")
+
+    def _is_ready(self, space: Space) -> bool:
+        if self._popen.poll() is not None:
+            raise MeasuringError(f"{self._name} ended at once: {self.last_line}.")
+        told = self.said.count(self.says_ready) >= self.says_ready_times
+        return told and space.listens(NEAR)
+
+    @property
+    def last_line(self) -> str:
+        return (self.said.strip().splitlines() or ["it said nothing"])[-1]
 
     @property
     def said(self) -> str:
@@ -194,6 +208,8 @@ class _Command(Running):
 
 
 class _Tcpdump(_Command):
+    says_ready = "listening on"
+
     def counted(self, sent: int) -> Counted:  # noqa: ARG002 - it does not tell while it runs
         """See `Running.counted`."""
         time.sleep(GRACE_S)
@@ -242,6 +258,11 @@ class Tcpdump(Program):
 
 
 class _NFStream(_Command):
+    # It opens the interface once to try it, and reports whether or not it captures already; two
+    # reports are two seconds.
+    says_ready = "packets_processed"
+    says_ready_times = 2
+
     def counted(self, sent: int) -> Counted:
         """See `Running.counted`."""
         awaited(lambda: nfstream_counts(self.said).received >= sent, _NFSTREAM_GRACE_S)
