@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,11 +18,11 @@ from benchmarks.live.network import FAR, MeasuringError, missing, space
 from benchmarks.live.programs import AGENT, TCPDUMP, Agent, NFStream, Program, SocketLoop, Tcpdump
 from benchmarks.live.searching import RUNG
 from benchmarks.live.sender import Traffic, processors
+from benchmarks.live.writing import FILE, write_json
 from benchmarks.throughput import contenders, peers, traces
 from benchmarks.throughput.targets import summary as target_summary
 from edge_agent.capture.problems import STDIN
 from edge_agent.console import end_progress, progress_line, run_command
-from edge_agent.contract.files import write_atomically
 
 if TYPE_CHECKING:
     from benchmarks.live.network import Space
@@ -37,7 +36,6 @@ _BLOCK_BYTES: Final = 256 * 1024
 # What all programs bear, for what is the same for all.
 _COST_RATE: Final = 10_000.0
 _COST_S: Final = 10.0
-_FILE: Final = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +70,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
 @click.option("--alone/--not-alone", default=True, help="Also start, idle and memory of the agent.")
 @click.option("--install", is_flag=True, help="First install what is missing: pip, apt-get.")
-@click.option("--json", "json_file", type=_FILE, help="Report to write; - prints it alone.")
+@click.option("--json", "json_file", type=FILE, help="Report to write; - prints it alone.")
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Chart to write, PNG."
 )
@@ -119,7 +117,7 @@ def live(
         held = targets.of_live(result["ratios"], result["alone"])
         result["targets"] = [target.to_json() for target in held]
         end_progress()
-        _write_json(result, json_file)
+        write_json(result, json_file)
         if json_file != STDIN:
             print("\n".join([report.summary(result), "", target_summary(held)]))
         if plot is not None:
@@ -202,11 +200,3 @@ def _install(folder: Path) -> None:
     peers.call(str(peers.python_of(folder)), *pip, *wanted)
     if shutil.which("tcpreplay") is None and shutil.which("apt-get") is not None:
         peers.call("apt-get", "install", "--yes", "--no-install-recommends", "tcpreplay")
-
-
-def _write_json(result: dict[str, Any], json_file: Path | None) -> None:
-    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if json_file == STDIN:
-        sys.stdout.write(text)
-    elif json_file is not None:
-        write_atomically(json_file, text.encode())

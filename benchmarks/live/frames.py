@@ -1,4 +1,4 @@
-"""Frames made in numpy: IPv4 over Ethernet, with TCP or UDP, all of one length."""
+"""Frames made in numpy: IPv4 over Ethernet, with TCP or UDP."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ UDP: Final = 17
 FRAME_BYTES: Final = 60
 """The shortest Ethernet frame, without its checksum."""
 
+FIN: Final = 0x01
 SYN: Final = 0x02
-RST_ACK: Final = 0x14
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
 
 _ETHERNET: Final = 14
 _IPV4: Final = 20
@@ -34,8 +37,9 @@ def frames(
     flags: NDArray[np.int64] | int = 0,
     sequence: NDArray[np.int64] | int = 0,
     payload: NDArray[np.int64] | int = 0,
+    width: int = FRAME_BYTES,
 ) -> NDArray[np.uint8]:
-    """One frame each, shape (n, `FRAME_BYTES`).
+    """One frame each, shape (n, width); `length_bytes` says how much of a row is the frame.
 
     Checksums of IPv4 are right, those of TCP and UDP 0.
 
@@ -47,10 +51,11 @@ def frames(
         protocol: `TCP` or `UDP`.
         flags: Of TCP.
         sequence: Of TCP.
-        payload: Octets of payload, as far as the frame has room: 6 for TCP, 18 for UDP.
+        payload: Octets of payload, all 0.
+        width: Octets of a row, at least those of the longest frame.
     """
     count = len(source)
-    made = np.zeros((count, FRAME_BYTES), np.uint8)
+    made = np.zeros((count, width), np.uint8)
     made[:, 0:12] = (2, 0, 0, 0, 0, 80, 2, 0, 0, 0, 0, 1)
     made[:, 12:24] = (8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol)
     length = np.broadcast_to(np.asarray(payload), count) + _HEADER[protocol]
@@ -68,6 +73,12 @@ def frames(
         made[:, 47] = flags
         made[:, 48] = 0x20
     return made
+
+
+def length_bytes(made: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How long each frame is."""
+    total = (made[:, 16].astype(np.int64) << 8) | made[:, 17]
+    return np.maximum(total + _ETHERNET, FRAME_BYTES)
 
 
 def capture(made: NDArray[np.uint8]) -> bytes:

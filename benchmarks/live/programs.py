@@ -317,7 +317,7 @@ class _Socket(_Command):
         time.sleep(GRACE_S)
         self.end(signal.SIGTERM)
         words = self.said.split()
-        if len(words) != 2:  # noqa: PLR2004
+        if len(words) != 2:
             raise MeasuringError("the socket loop ended without telling what it read.")
         return Counted(int(words[0]), int(words[1]))
 

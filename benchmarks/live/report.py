@@ -72,7 +72,7 @@ def _processors(count: int) -> str:
         return "There is one processor, which sender and program share."
     return (
         f"Of {count} processors the sender has one alone, and the program the"
-        f" other{'s' if count > 2 else ''}."  # noqa: PLR2004
+        f" other{'s' if count > 2 else ''}."
     )
 
 

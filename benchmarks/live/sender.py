@@ -148,9 +148,7 @@ def main() -> None:
     """Serve until standard input closes."""
     path = Path(sys.argv[1])
     records = parse(path.read_bytes(), path)
-    frames = Frames(
-        records.data, records.at + RECORD_BYTES, records.record_bytes - RECORD_BYTES
-    )
+    frames = Frames(records.data, records.at + RECORD_BYTES, records.record_bytes - RECORD_BYTES)
     # Touched once: the first stretch is no slower than the others.
     np.add.reduce(records.data)
     with Sender(FAR) as sender:
