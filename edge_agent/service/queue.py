@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # A full queue is cut to this share of its room, so that the work of choosing is paid once for many
-# rows that come.
-_CUT_TO: Final = 0.75
+# rows that come. What is left is still a second's work or more.
+_CUT_TO: Final = 0.5
 # Odd, with bits all over: folds an address into one number whose equality is the address's.
 _FOLD: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -50,10 +50,11 @@ class RowQueue:
     ) -> None:
         self._about = np.zeros(room, ROW)
         self._values = np.zeros((room, columns))
-        # Rows stay where they were put; what moves is their order, and who is left out gives up
-        # his place. Copying a full queue together would cost more than all the choosing.
-        self._free = np.arange(room)
-        self._order = np.empty(room, np.intp)
+        self._sources = np.zeros(room, np.uint64)
+        self._destinations = np.zeros(room, np.uint64)
+        # Which row is where, oldest first from `_first` on; behind the last that waits, free ones.
+        # Rows stay in their place until they are taken: a row is large, its number is not.
+        self._order = np.arange(room)
         self._first = 0
         self._count = 0
         self._room = room
@@ -106,11 +107,10 @@ class RowQueue:
                     return None
                 self._changed.wait(min(due_s, deadline_s) - now_s)
             count = min(self._count, max_rows)
-            places = self._order[self._turns(0, count)]
+            places = self._waiting(count)
             rows = FlowRows(self._about[places], self._values[places])
             self._first = (self._first + count) % self._room
             self._count -= count
-            self._release(places)
             self._oldest_s = self._now_s()
             self._changed.notify_all()
             return rows
@@ -144,29 +144,25 @@ class RowQueue:
         with self._changed:
             return self._skipped_alerting
 
-    def _turns(self, begin: int, count: int) -> NDArray[np.intp]:
-        """Where in `_order` the rows stand whose turn is `begin` and after."""
-        return (self._first + begin + np.arange(count)) % self._room
+    def _waiting(self, count: int) -> NDArray[np.intp]:
+        """Where the oldest rows are."""
+        return self._order[(self._first + np.arange(count)) % self._room]
 
     def _append(self, rows: FlowRows) -> None:
         if not self._count:
             self._oldest_s = self._now_s()
-        count = len(rows)
-        places = self._free[self._room - self._count - count : self._room - self._count]
+        behind = self._first + self._count
+        places = self._order[(behind + np.arange(len(rows))) % self._room]
         self._about[places] = rows.about
         self._values[places] = rows.values
-        self._order[self._turns(self._count, count)] = places
-        self._count += count
-
-    def _release(self, places: NDArray[np.intp]) -> None:
-        """Places are free again; `_count` has already fallen."""
-        free = self._room - self._count
-        self._free[free - len(places) : free] = places
+        self._sources[places] = _folded(rows.about["source"])
+        self._destinations[places] = _folded(rows.about["destination"])
+        self._count += len(rows)
 
     def _sample(self) -> None:
         """Cut a full queue, see the rule above."""
-        places = self._order[self._turns(0, self._count)]
-        sources = _folded(self._about["source"][places])
+        places = self._waiting(self._count)
+        sources = self._sources[places]
         alerting = np.isin(sources, self._favoured)
         kept = np.zeros(len(places), dtype=bool)
         first = np.flatnonzero(alerting)
@@ -176,13 +172,13 @@ class RowQueue:
         if left and len(others):
             keys = sources[others]
             if len(np.unique(keys)) > left:
-                keys = _folded(self._about["destination"][places[others]])
+                keys = self._destinations[places[others]]
             kept[others[_fair(keys, left)]] = True
         self._skipped += int((~kept).sum())
         self._skipped_alerting += int((alerting & ~kept).sum())
+        # The queue was full: there are no free places besides those that become free now.
+        self._order = np.concatenate((places[kept], places[~kept]))
         self._first, self._count = 0, int(kept.sum())
-        self._order[: self._count] = places[kept]
-        self._release(places[~kept])
 
 
 def _folded(addresses: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -7,8 +7,6 @@ with an error, and the service manager starts it again.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -27,6 +25,7 @@ from edge_agent.alerting.sinks import JsonLinesSink
 from edge_agent.capture.clock import SteadyClock
 from edge_agent.contract.errors import CaptureError, EdgeIdsError
 from edge_agent.flow.rows import address_bytes
+from edge_agent.service import process
 from edge_agent.service.broker import UnseenSession, broker_address, own_connections
 from edge_agent.service.clocked import WallClockSink
 from edge_agent.service.logs import open_log
@@ -52,6 +51,8 @@ _log = logging.getLogger(__name__)
 # How soon a signal is seen and time passes for incidents, where no flow comes.
 _TURN_S: Final = 0.25
 _STATUS_EVERY_S: Final = 10.0
+# Packets cannot wait, flows can: where both want a processor, metering gets three quarters of it.
+_SCORING_NICENESS: Final = 5
 # Long enough for a full flow table at the end.
 _JOIN_S: Final = 8.0
 
@@ -69,6 +70,7 @@ class Service:
 
     def __init__(self, config: Config, load: Callable[[], Config]) -> None:
         config.require_interfaces()
+        process.map_large_blocks()
         self._config = config
         self._notifier = Notifier(os.environ)
         self._journal = "JOURNAL_STREAM" in os.environ
@@ -111,7 +113,7 @@ class Service:
             if config.agent.capture_user:
                 become(config.agent.capture_user)
             self._opened = opened.pop_all()
-        _give_back_memory()
+        process.give_back_memory()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP reloads.
@@ -132,6 +134,7 @@ class Service:
                 names = ", ".join(self._config.capture.interfaces)
                 _log.info("capturing on %s with %s", names, self._agent.detector.bundle.name)
                 self._notifier.ready(f"capturing on {names}")
+                process.step_back(_SCORING_NICENESS)
                 while not self._stopping:
                     self._turn()
                 self._stop()
@@ -298,11 +301,3 @@ class Service:
 
     def _metrics(self) -> list[Metric]:
         return metrics(self.status(), self._delays, self._started_at_s)
-
-
-def _give_back_memory() -> None:
-    """What starting up has used and freed goes back to the system, where the C library can."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
