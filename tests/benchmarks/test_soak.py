@@ -124,7 +124,7 @@ def flows_of(stretch: Stretch) -> Counter[bytes]:
 
 def test_everyday_conversations_are_flows_of_their_own() -> None:
     stretch = plan.everyday(5_000, 1_000, 1.0)
-    assert sorted(Counter(flows_of(stretch).values()).items()) == [(2, 500), (9, 500)]
+    assert Counter(flows_of(stretch).values()) == {7: 1_000}
     assert (np.diff(stretch.at_s) >= 0).all()
     assert stretch.at_s[-1] < 1.1
     more = flows_of(plan.everyday(6_000, 1_000, 1.0))
