@@ -1,14 +1,14 @@
-"""What is sent: everyday conversations, floods, and scans, as frames and the times they leave at."""
+"""What is sent: everyday conversations, floods and scans, as frames and when they leave."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.live.frames import ACK, FIN, PSH, RST, SYN, TCP, frames, length_bytes
+from benchmarks.live.frames import ACK, FIN, PSH, RST, SYN, TCP, Ends, frames, length_bytes
 from benchmarks.throughput import flood
 from benchmarks.throughput.records import RECORD_BYTES
 
@@ -81,8 +81,8 @@ def scan(number: int) -> tuple[str, Stretch]:
     source = np.full(SCAN_PORTS, _SCANNER + number, np.uint32)
     victim = np.full(SCAN_PORTS, _SERVER, np.uint32)
     own = 40_000 + ports
-    asked = frames(source, victim, own, ports, TCP, flags=SYN, width=_LONGEST)
-    refused = frames(victim, source, ports, own, TCP, flags=RST | ACK, width=_LONGEST)
+    asked = frames(Ends(source, victim, own, ports), TCP, flags=SYN, width=_LONGEST)
+    refused = frames(Ends(victim, source, ports, own), TCP, flags=RST | ACK, width=_LONGEST)
     at_s = (ports - 1) / SCAN_PER_S
     stretch = _ordered(np.concatenate([asked, refused]), np.concatenate([at_s, at_s + 0.001]))
     return str(IPv4Address(_SCANNER + number)), stretch
@@ -105,10 +105,10 @@ def _between(
     server = (_SERVER + number * 31 % SERVERS).astype(np.uint32)
     own = 1_024 + number // CLIENTS % 64_000
     port = np.full(len(number), _PORT)
-    ends: tuple[Any, ...] = (client, server, own, port)
+    ends = Ends(client, server, own, port)
     if not of_client:
-        ends = (server, client, port, own)
-    return frames(*ends, TCP, flags=flags, payload=payload, width=_LONGEST)
+        ends = Ends(server, client, port, own)
+    return frames(ends, TCP, flags=flags, payload=payload, width=_LONGEST)
 
 
 def _ordered(made: NDArray[np.uint8], at_s: NDArray[np.float64]) -> Stretch:
