@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ _PORT: Final = 9464
 _START_LIMIT_S: Final = 60.0
 _STOP_LIMIT_S: Final = 30.0
 _NOTE_BYTES: Final = 4096
+_LOOK_S: Final = 0.5
 
 
 class AgentProcess:
@@ -84,13 +86,10 @@ class AgentProcess:
             self.start_s = self._ready_after(manager, begun_s)
 
     def _ready_after(self, manager: socket.socket, begun_s: float) -> float:
-        manager.settimeout(0.5)
         while time.monotonic() < begun_s + _START_LIMIT_S and self.alive:
-            try:
-                if b"READY=1" in manager.recv(_NOTE_BYTES):
-                    return time.monotonic() - begun_s
-            except TimeoutError:
-                continue
+            told, _, _ = select.select([manager], [], [], _LOOK_S)
+            if told and b"READY=1" in manager.recv(_NOTE_BYTES):
+                return time.monotonic() - begun_s
         said = self.log.strip().splitlines()[-1:] or ["it said nothing"]
         self.close()
         raise MeasuringError(f"edge-agent run did not start: {said[0]}")

@@ -148,16 +148,9 @@ def _measured(
     replayed = _tcpreplay(listener, made, trace.path)
     with Traffic(made, trace.path) as traffic:
         top = measuring.top_rate(listener, made, traffic)
-        turns = measuring.take_turns(
-            programs,
-            rounds,
-            made,
-            traffic,
-            top=top,
-            cost=(_COST_RATE, _COST_S),
-            buffer_packets=_BUFFER_BYTES * trace.packets / trace.captured_bytes,
-            say=progress_line,
-        )
+        held = _BUFFER_BYTES * trace.packets / trace.captured_bytes
+        course = measuring.Course(rounds, top, _COST_RATE, _COST_S, held)
+        turns = measuring.take_turns(programs, course, made, traffic, progress_line)
     return {
         "rounds": rounds,
         "processors": len(os.sched_getaffinity(0)),

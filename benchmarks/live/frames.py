@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -27,15 +27,20 @@ _IPV4: Final = 20
 _HEADER: Final = {TCP: 20, UDP: 8}
 
 
+class Ends(NamedTuple):
+    """Who speaks to whom, a frame each: addresses as numbers, and ports."""
+
+    source: NDArray[np.uint32]
+    destination: NDArray[np.uint32]
+    source_port: NDArray[np.int64]
+    destination_port: NDArray[np.int64]
+
+
 def frames(
-    source: NDArray[np.uint32],
-    destination: NDArray[np.uint32],
-    source_port: NDArray[np.int64],
-    destination_port: NDArray[np.int64],
+    ends: Ends,
     protocol: int,
     *,
     flags: NDArray[np.int64] | int = 0,
-    sequence: NDArray[np.int64] | int = 0,
     payload: NDArray[np.int64] | int = 0,
     width: int = FRAME_BYTES,
 ) -> NDArray[np.uint8]:
@@ -44,31 +49,26 @@ def frames(
     Checksums of IPv4 are right, those of TCP and UDP 0.
 
     Args:
-        source: Addresses.
-        destination: Addresses.
-        source_port: Ports.
-        destination_port: Ports.
+        ends: Who speaks to whom.
         protocol: `TCP` or `UDP`.
         flags: Of TCP.
-        sequence: Of TCP.
         payload: Octets of payload, all 0.
         width: Octets of a row, at least those of the longest frame.
     """
-    count = len(source)
+    count = len(ends.source)
     made = np.zeros((count, width), np.uint8)
     made[:, 0:12] = (2, 0, 0, 0, 0, 80, 2, 0, 0, 0, 0, 1)
     made[:, 12:24] = (8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol)
     length = np.broadcast_to(np.asarray(payload), count) + _HEADER[protocol]
     _put(made, 16, length + _IPV4, ">u2")
-    _put(made, 26, source, ">u4")
-    _put(made, 30, destination, ">u4")
+    _put(made, 26, ends.source, ">u4")
+    _put(made, 30, ends.destination, ">u4")
     _put(made, 24, _checksum(made[:, _ETHERNET : _ETHERNET + _IPV4]), ">u2")
-    _put(made, 34, source_port, ">u2")
-    _put(made, 36, destination_port, ">u2")
+    _put(made, 34, ends.source_port, ">u2")
+    _put(made, 36, ends.destination_port, ">u2")
     if protocol == UDP:
         _put(made, 38, length, ">u2")
     else:
-        _put(made, 38, np.broadcast_to(np.asarray(sequence), count), ">u4")
         made[:, 46] = 5 << 4
         made[:, 47] = flags
         made[:, 48] = 0x20
@@ -78,7 +78,8 @@ def frames(
 def length_bytes(made: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How long each frame is."""
     total = (made[:, 16].astype(np.int64) << 8) | made[:, 17]
-    return np.maximum(total + _ETHERNET, FRAME_BYTES)
+    result: NDArray[np.int64] = np.maximum(total + _ETHERNET, FRAME_BYTES)
+    return result
 
 
 def capture(made: NDArray[np.uint8]) -> bytes:

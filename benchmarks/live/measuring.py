@@ -77,41 +77,53 @@ def top_rate(program: Program, space: Space, traffic: Traffic) -> float:
         return OF_SENDER * traffic.send(1e7, _CALIBRATION_S).rate
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What every program goes through.
+
+    Attributes:
+        rounds: How often.
+        top: The highest rate that is tried, packets a second.
+        cost_rate: Packets a second of the trial that is the same for all.
+        cost_s: How long that lasts.
+        buffer_packets: How many packets a program's buffer holds.
+    """
+
+    rounds: int
+    top: float
+    cost_rate: float
+    cost_s: float
+    buffer_packets: float
+
+
 def take_turns(
     programs: Sequence[Program],
-    rounds: int,
+    course: Course,
     space: Space,
     traffic: Traffic,
-    *,
-    top: float,
-    cost: tuple[float, float],
-    buffer_packets: float,
     say: Callable[[str], None],
 ) -> dict[str, list[Turn]]:
     """All rounds; every second one goes the other way.
 
     Args:
         programs: Who.
-        rounds: How often each.
+        course: What each goes through.
         space: Where.
         traffic: Sends.
-        top: The highest rate that is tried.
-        cost: Rate and seconds of the trial that is the same for all.
-        buffer_packets: How many packets a program's buffer holds.
         say: Told what is done.
     """
-    rates = ladder(min(LOWEST_RATE, top), top)
+    rates = ladder(min(LOWEST_RATE, course.top), course.top)
     turns: dict[str, list[Turn]] = {program.name: [] for program in programs}
-    for number in range(rounds):
+    for number in range(course.rounds):
         order = list(programs) if number % 2 == 0 else list(reversed(programs))
         for program in order:
-            where = f"round {number + 1} of {rounds}: {program.name}"
-            say(f"{where} at {cost[0]:,.0f} packets a second ...")
-            at_cost, metrics = attempt(program, space, traffic, *cost)
+            where = f"round {number + 1} of {course.rounds}: {program.name}"
+            say(f"{where} at {course.cost_rate:,.0f} packets a second ...")
+            at_cost, metrics = attempt(program, space, traffic, course.cost_rate, course.cost_s)
 
             def tried(rate: float, program: Program = program, where: str = where) -> Trial:
                 say(f"{where} at {rate:,.0f} packets a second ...")
-                seconds = stretch_s(rate, buffer_packets)
+                seconds = stretch_s(rate, course.buffer_packets)
                 return attempt(program, space, traffic, rate, seconds)[0]
 
             best, trials = highest_borne(rates, tried)

@@ -24,5 +24,4 @@ def main() -> None:
 
 # NFStream starts processes that import this file again.
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)
     main()

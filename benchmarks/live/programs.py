@@ -84,13 +84,16 @@ class Program(ABC):
 
     Attributes:
         name: For tables and JSON.
-        what: The command as it is run, for people.
         trickle: Packets a second, and seconds, that it needs after a trial to tell its counts.
     """
 
     name: str
-    what: str
     trickle: tuple[float, float] | None = None
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """The command as it is run, for people."""
 
     @abstractmethod
     def start(self, space: Space) -> Running:
@@ -308,7 +311,9 @@ class NFStream(Program):
     def start(self, space: Space) -> _NFStream:
         """See `Program.start`."""
         child = ROOT / "benchmarks" / "live" / "nfstream_child.py"
-        return _NFStream(space, [str(self.python), str(child), NEAR, str(self.buffer_bytes)])
+        # Unbuffered: its reports are read while it runs.
+        command = [str(self.python), "-u", str(child), NEAR, str(self.buffer_bytes)]
+        return _NFStream(space, command)
 
 
 class _Socket(_Command):

@@ -1,4 +1,4 @@
-"""What processes use, read from /proc: processor time and memory, of a program with its children."""
+"""What a program and its children use, read from /proc: processor time and memory."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ def alone(found: dict[str, Any]) -> str:
         f" to capturing ({min(starts):.2f} to {max(starts):.2f}, {len(starts)} starts); idle"
         f" {found['idle_bytes'] / _MB:.1f} MB and {found['idle_cpu_share']:.2%} of a processor;"
         f" with {found['full_flows']:,} of {found['max_flows']:,} flows open, peak"
-        f" {found['full_bytes'] / _MB:.1f} MB."
+        f" {found['full_bytes'] / _MB:.1f} MB (with metrics served"
+        f" {found['full_bytes_with_metrics'] / _MB:.1f} MB)."
     )
 
 

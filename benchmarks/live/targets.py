@@ -28,7 +28,10 @@ def of_live(ratios: Mapping[str, float | None], alone: Mapping[str, Any] | None)
         ratios: Peer → the agent's highest rate without drops by the peer's, median of the rounds.
         alone: What `footprint.of_agent` found; None: not measured.
     """
-    full = alone is not None and alone["full_flows"] >= alone["max_flows"]
+    found = alone or {}
+    full_bytes = found.get("full_bytes")
+    if alone is not None and alone["full_flows"] < alone["max_flows"]:
+        full_bytes = None
     return [
         Target(
             f"{AGENT}: highest rate without drops by {TCPDUMP}'s",
@@ -40,23 +43,27 @@ def of_live(ratios: Mapping[str, float | None], alone: Mapping[str, Any] | None)
             TIMES_NFSTREAM,
             ratios.get(NFSTREAM),
         ),
-        Target("memory idle, MB", IDLE_MB, alone and alone["idle_bytes"] / _MB, at_most=True),
+        Target("memory idle, MB", IDLE_MB, _scaled(found.get("idle_bytes"), 1 / _MB), at_most=True),
         Target(
             "memory with a full flow table, peak, MB",
             FULL_MB,
-            alone["full_bytes"] / _MB if alone is not None and full else None,
+            _scaled(full_bytes, 1 / _MB),
             at_most=True,
         ),
         Target(
             "from start to capturing, s, median",
             START_S,
-            alone and alone["start_median_s"],
+            found.get("start_median_s"),
             at_most=True,
         ),
         Target(
             "processor idle, % of one",
             IDLE_CPU_PERCENT,
-            alone and 100 * alone["idle_cpu_share"],
+            _scaled(found.get("idle_cpu_share"), 100),
             at_most=True,
         ),
     ]
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from statistics import median
@@ -43,7 +44,7 @@ def slope(times_s: Sequence[float], values: Sequence[float]) -> Slope | None:
     if len(values) < 2 * _BLOCKS:
         return None
     cuts = [round(i * len(values) / _BLOCKS) for i in range(_BLOCKS + 1)]
-    spans = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    spans = [slice(a, b) for a, b in itertools.pairwise(cuts)]
     x = [math.fsum(times_s[span]) / len(times_s[span]) for span in spans]
     y = [math.fsum(values[span]) / len(values[span]) for span in spans]
     middle_x, middle_y = math.fsum(x) / _BLOCKS, math.fsum(y) / _BLOCKS

@@ -1,14 +1,14 @@
-"""What is sent: everyday conversations, floods, and scans, as frames and the times they leave at."""
+"""What is sent: everyday conversations, floods and scans, as frames and when they leave."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.live.frames import ACK, FIN, PSH, RST, SYN, TCP, UDP, frames, length_bytes
+from benchmarks.live.frames import ACK, FIN, PSH, RST, SYN, TCP, Ends, frames, length_bytes
 from benchmarks.throughput import flood
 from benchmarks.throughput.records import RECORD_BYTES
 
@@ -27,19 +27,16 @@ _SERVER: Final = int(IPv4Address("10.2.0.1"))
 _SCANNER: Final = int(IPv4Address("10.66.0.1"))
 _LONGEST: Final = 600
 # One conversation: milliseconds after its beginning, whether the client speaks, flags, payload.
-_OVER_TCP: Final = (
+_STEPS: Final = (
     (0, True, SYN, 0),
     (5, False, SYN | ACK, 0),
     (6, True, ACK, 0),
     (8, True, PSH | ACK, 200),
     (20, False, PSH | ACK, 500),
-    (22, True, ACK, 0),
     (30, True, FIN | ACK, 0),
     (35, False, FIN | ACK, 0),
-    (36, True, ACK, 0),
 )
-_OVER_UDP: Final = ((0, True, 0, 40), (15, False, 0, 120))
-_PORTS: Final = {TCP: 443, UDP: 53}
+_PORT: Final = 443
 _FLOOD_FRAMES: Final = 1_000_000
 
 
@@ -61,7 +58,7 @@ class Stretch:
 
 
 def everyday(first: int, count: int, seconds: float) -> Stretch:
-    """Conversations that begin evenly over a time: by turns over TCP and UDP, all answered.
+    """Short TCP conversations that begin evenly over a time.
 
     Args:
         first: Number of the first; each number is another flow, for 200 million of them.
@@ -70,12 +67,11 @@ def everyday(first: int, count: int, seconds: float) -> Stretch:
     """
     number = np.arange(first, first + count)
     begin_s = np.arange(count) * seconds / count
-    parts, times = [], []
-    for protocol, steps in ((TCP, _OVER_TCP), (UDP, _OVER_UDP)):
-        chosen = number % 2 == (protocol == UDP)
-        for after_ms, of_client, flags, payload in steps:
-            parts.append(_between(number[chosen], protocol, flags, payload, of_client=of_client))
-            times.append(begin_s[chosen] + after_ms / 1000)
+    parts = [
+        _between(number, flags, payload, of_client=of_client)
+        for _, of_client, flags, payload in _STEPS
+    ]
+    times = [begin_s + after_ms / 1000 for after_ms, *_ in _STEPS]
     return _ordered(np.concatenate(parts), np.concatenate(times))
 
 
@@ -85,8 +81,8 @@ def scan(number: int) -> tuple[str, Stretch]:
     source = np.full(SCAN_PORTS, _SCANNER + number, np.uint32)
     victim = np.full(SCAN_PORTS, _SERVER, np.uint32)
     own = 40_000 + ports
-    asked = frames(source, victim, own, ports, TCP, flags=SYN, width=_LONGEST)
-    refused = frames(victim, source, ports, own, TCP, flags=RST | ACK, width=_LONGEST)
+    asked = frames(Ends(source, victim, own, ports), TCP, flags=SYN, width=_LONGEST)
+    refused = frames(Ends(victim, source, ports, own), TCP, flags=RST | ACK, width=_LONGEST)
     at_s = (ports - 1) / SCAN_PER_S
     stretch = _ordered(np.concatenate([asked, refused]), np.concatenate([at_s, at_s + 0.001]))
     return str(IPv4Address(_SCANNER + number)), stretch
@@ -102,17 +98,17 @@ def flood_frames() -> Stretch:
 
 
 def _between(
-    number: NDArray[np.int64], protocol: int, flags: int, payload: int, *, of_client: bool
+    number: NDArray[np.int64], flags: int, payload: int, *, of_client: bool
 ) -> NDArray[np.uint8]:
     # Spread over the clients, and a new port once each has had its turn.
     client = (_CLIENT + number * 1_237 % CLIENTS).astype(np.uint32)
     server = (_SERVER + number * 31 % SERVERS).astype(np.uint32)
     own = 1_024 + number // CLIENTS % 64_000
-    port = np.full(len(number), _PORTS[protocol])
-    ends: tuple[Any, ...] = (client, server, own, port)
+    port = np.full(len(number), _PORT)
+    ends = Ends(client, server, own, port)
     if not of_client:
-        ends = (server, client, port, own)
-    return frames(*ends, protocol, flags=flags, payload=payload, width=_LONGEST)
+        ends = Ends(server, client, port, own)
+    return frames(ends, TCP, flags=flags, payload=payload, width=_LONGEST)
 
 
 def _ordered(made: NDArray[np.uint8], at_s: NDArray[np.float64]) -> Stretch:

@@ -1,8 +1,8 @@
-"""Sends the soak's traffic: ``python -m benchmarks.soak.sender MINUTES FLOWS_PER_S FLOOD_PER_S FLOOD_S``.
+"""Sends the soak's traffic, as a process: minutes, flows a second, flood a second, flood's seconds.
 
-In every minute a flood begins at second 20, and a scan at second 45; in every second minute the scan
-begins at second 22 instead, while the flood lasts. Each scan has a source of its own. What happens is
-told on standard output, a JSON object a line.
+In every minute a flood begins at second 20, and a scan at second 45; in every second minute the
+scan begins at second 22 instead, while the flood lasts. Each scan has a source of its own. What
+happens is told on standard output, a JSON object a line.
 """
 
 from __future__ import annotations

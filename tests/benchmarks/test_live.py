@@ -1,4 +1,4 @@
-"""The parts of `live` that decide, and all of it on a small scale; nothing asserts how fast it is."""
+"""The parts of `live` that decide, and all of it on a small scale; nothing asserts a speed."""
 
 from __future__ import annotations
 
@@ -255,10 +255,12 @@ def test_a_sender_that_is_too_slow_ends_all_the_same() -> None:
 @pytest.mark.parametrize("protocol", [frames.TCP, frames.UDP])
 def test_made_frames_are_read_as_what_they_are(protocol: int) -> None:
     made = frames.frames(
-        np.array([0x0A000001, 0x0A000002], np.uint32),
-        np.array([0xC0A80001, 0xC0A80002], np.uint32),
-        np.array([1234, 65535]),
-        np.array([80, 53]),
+        frames.Ends(
+            np.array([0x0A000001, 0x0A000002], np.uint32),
+            np.array([0xC0A80001, 0xC0A80002], np.uint32),
+            np.array([1234, 65535]),
+            np.array([80, 53]),
+        ),
         protocol,
         flags=frames.SYN,
         payload=np.array([0, 300]),
@@ -295,10 +297,12 @@ def test_small_traffic_reaches_each_program(able: None, tmp_path: Path) -> None:
     path.write_bytes(
         frames.capture(
             frames.frames(
-                (0x0A000001 + number).astype(np.uint32),
-                (0x0B000001 + number).astype(np.uint32),
-                1024 + number,
-                1 + number,
+                frames.Ends(
+                    (0x0A000001 + number).astype(np.uint32),
+                    (0x0B000001 + number).astype(np.uint32),
+                    1024 + number,
+                    1 + number,
+                ),
                 frames.UDP,
                 payload=18,
             )

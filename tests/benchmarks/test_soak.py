@@ -13,29 +13,35 @@ from benchmarks.__main__ import main
 from benchmarks.live.agent_process import MODEL
 from benchmarks.live.network import missing, space
 from benchmarks.soak import plan, report
-from benchmarks.soak.judging import Heard, growth, heard, slope, targets
+from benchmarks.soak.judging import Heard, Slope, growth, heard, slope, targets
 from benchmarks.soak.running import Load, lacking, messages, soak
 from benchmarks.soak.sender import FLOOD_AT_S, SCAN_AT_S, scan_at_s
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.soak.plan import Stretch
 
 NOISE = np.random.default_rng(6).normal(0, 100_000, 600)
 TIMES = np.arange(600.0)
 
 
+def slope_of(values: NDArray[np.float64]) -> Slope | None:
+    return slope(TIMES.tolist(), values.tolist())
+
+
 # --- memory ---
 
 
 def test_the_slope_of_a_line() -> None:
-    found = slope(TIMES, 5e7 + 2_000 * TIMES)
+    found = slope_of(5e7 + 2_000 * TIMES)
     assert found is not None
     assert found.per_s == pytest.approx(2_000)
     assert found.low == pytest.approx(2_000)
 
 
 def test_noise_is_no_slope_and_a_leak_is_one() -> None:
-    flat, leak = slope(TIMES, 5e7 + NOISE), slope(TIMES, 5e7 + NOISE + 1_000 * TIMES)
+    flat, leak = slope_of(5e7 + NOISE), slope_of(5e7 + NOISE + 1_000 * TIMES)
     assert flat is not None
     assert leak is not None
     assert flat.low < 0 < flat.high
@@ -47,7 +53,7 @@ def test_the_interval_holds_what_it_should() -> None:
     drawn = np.random.default_rng(7)
     held = 0
     for _ in range(400):
-        found = slope(TIMES, 10 * TIMES + drawn.normal(0, 1_000, 600))
+        found = slope_of(10 * TIMES + drawn.normal(0, 1_000, 600))
         assert found is not None
         held += found.low <= 10 <= found.high
     assert 0.92 < held / 400 < 0.98
@@ -60,7 +66,7 @@ def test_growth_is_of_the_last_tenth_against_the_second() -> None:
 
 def test_few_readings_say_nothing() -> None:
     assert growth([1.0] * 9) is None
-    assert slope(TIMES[:39], NOISE[:39]) is None
+    assert slope(TIMES[:39].tolist(), NOISE[:39].tolist()) is None
 
 
 # --- attacks ---
@@ -124,7 +130,7 @@ def flows_of(stretch: Stretch) -> Counter[bytes]:
 
 def test_everyday_conversations_are_flows_of_their_own() -> None:
     stretch = plan.everyday(5_000, 1_000, 1.0)
-    assert sorted(Counter(flows_of(stretch).values()).items()) == [(2, 500), (9, 500)]
+    assert Counter(flows_of(stretch).values()) == {7: 1_000}
     assert (np.diff(stretch.at_s) >= 0).all()
     assert stretch.at_s[-1] < 1.1
     more = flows_of(plan.everyday(6_000, 1_000, 1.0))
