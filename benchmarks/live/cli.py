@@ -114,7 +114,9 @@ def live(
             result["alone"] = (
                 footprint.of_agent(made, model.resolve(), progress_line) if alone else None
             )
-        held = targets.of_live(result["ratios"], result["alone"])
+        held = targets.of_live(
+            result["ratios"], result["alone"], at_top=result["programs"][AGENT]["at_top"]
+        )
         result["targets"] = [target.to_json() for target in held]
         end_progress()
         write_json(result, json_file)

@@ -21,27 +21,28 @@ IDLE_CPU_PERCENT: Final = 1.0
 _MB: Final = 1_000_000
 
 
-def of_live(ratios: Mapping[str, float | None], alone: Mapping[str, Any] | None) -> list[Target]:
+def of_live(
+    ratios: Mapping[str, float | None],
+    alone: Mapping[str, Any] | None,
+    *,
+    at_top: bool = False,
+) -> list[Target]:
     """The targets of `live`.
 
     Args:
         ratios: Peer → the agent's highest rate without drops by the peer's, median of the rounds.
         alone: What `footprint.of_agent` found; None: not measured.
+        at_top: The agent bore all that was sent: ratios are lower bounds, and one that is too small
+            says nothing.
     """
     found = alone or {}
     full_bytes = found.get("full_bytes")
     if alone is not None and alone["full_flows"] < alone["max_flows"]:
         full_bytes = None
     return [
-        Target(
-            f"{AGENT}: highest rate without drops by {TCPDUMP}'s",
-            TIMES_TCPDUMP,
-            ratios.get(TCPDUMP),
-        ),
-        Target(
-            f"{AGENT}: highest rate without drops by {NFSTREAM}'s",
-            TIMES_NFSTREAM,
-            ratios.get(NFSTREAM),
+        *(
+            _ratio(peer, bound, ratios.get(peer), at_top=at_top)
+            for peer, bound in ((TCPDUMP, TIMES_TCPDUMP), (NFSTREAM, TIMES_NFSTREAM))
         ),
         Target("memory idle, MB", IDLE_MB, _scaled(found.get("idle_bytes"), 1 / _MB), at_most=True),
         Target(
@@ -67,3 +68,10 @@ def of_live(ratios: Mapping[str, float | None], alone: Mapping[str, Any] | None)
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
+
+
+def _ratio(peer: str, bound: float, ratio: float | None, *, at_top: bool) -> Target:
+    what = f"{AGENT}: highest rate without drops by {peer}'s"
+    if at_top and ratio is not None and ratio < bound:
+        return Target(f"{what} (no less than {ratio:.2f}, the sender's limit)", bound, None)
+    return Target(what, bound, ratio)

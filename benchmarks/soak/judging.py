@@ -69,6 +69,12 @@ def growth(values: Sequence[float]) -> float | None:
     return median(values[-tenth:]) - median(values[tenth : 2 * tenth])
 
 
+def settled_slope(times_s: Sequence[float], values: Sequence[float]) -> Slope | None:
+    """The slope without the first tenth, in which tables fill; None: too few readings."""
+    first = len(values) // _TENTHS
+    return slope(times_s[first:], values[first:])
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An attack, and whether it was told.
@@ -126,7 +132,7 @@ def targets(
         alive: Whether the agent ran to the end.
     """
     told = [one.late_s for one in found if one.late_s is not None]
-    grown, line = growth(resident), slope(times_s, resident)
+    grown, line = growth(resident), settled_slope(times_s, resident)
     return [
         Target("the agent runs to the end", 1, float(alive)),
         Target("attacks told, share", 1, len(told) / len(found) if found else None),

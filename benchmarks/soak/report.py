@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.live.agent_process import added
-from benchmarks.soak.judging import growth, slope
+from benchmarks.soak.judging import growth, settled_slope
 from benchmarks.tables import NOTHING, table
 
 if TYPE_CHECKING:
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from benchmarks.soak.running import Load, Record
 
 _MB: Final = 1_000_000
+# Enough to see what was told instead of an attack.
+_MOST_NEWS: Final = 1_000
 
 
 def figures(record: Record, found: list[Heard], load: Load, linger_s: float) -> dict[str, Any]:
     """All that was seen, for JSON and for the table."""
-    line, grown = slope(record.times_s, record.resident), growth(record.resident)
+    line, grown = settled_slope(record.times_s, record.resident), growth(record.resident)
     last = record.metrics
     late = {
         name: sorted(
@@ -50,6 +52,11 @@ def figures(record: Record, found: list[Heard], load: Load, linger_s: float) -> 
             {"source": one.source, "in_flood": one.in_flood, "late_s": one.late_s} for one in found
         ],
         "messages": len(record.messages),
+        "news": [
+            {"at": at, "source": alert["source"], "explanation": alert.get("explanation")}
+            for at, alert in record.messages
+            if alert["event"] == "new"
+        ][:_MOST_NEWS],
         "resident_bytes": record.resident,
         "times_s": record.times_s,
         "dropped": record.dropped,
@@ -85,7 +92,7 @@ def summary(report: dict[str, Any]) -> str:
         ("processor, share of one", f"{report['cpu_share'] or 0:.0%}"),
         ("memory, MB, median", f"{median(report['resident_bytes'] or [0]) / _MB:.1f}"),
         ("memory, MB, highest", f"{report['peak_bytes'] / _MB:.1f}"),
-        ("memory, MB an hour (95 % confidence)", _slope(report["slope_bytes_per_s"])),
+        ("memory, MB an hour after the first tenth (95 %)", _slope(report["slope_bytes_per_s"])),
         ("alert messages", _count(report["messages"])),
         ("attacks, and told", f"{report['attacks']} and {report['attacks_told']}"),
         ("alert late in calm, s, median and most", _late(report["late_s"]["calm"])),

@@ -177,6 +177,12 @@ def test_targets() -> None:
     assert [target.verdict for target in held] == ["pass", "fail", "pass", "fail", "pass", "fail"]
 
 
+def test_a_ratio_that_the_sender_bounds_is_no_failure() -> None:
+    held = targets.of_live({TCPDUMP: 1.0, NFSTREAM: 4.9}, None, at_top=True)
+    assert [target.verdict for target in held[:2]] == ["pass", "not measured"]
+    assert "4.90" in held[1].what
+
+
 def test_a_table_that_was_not_full_says_nothing_of_memory() -> None:
     held = targets.of_live({}, {**ALONE, "full_flows": 99})
     assert held[3].verdict == "not measured"

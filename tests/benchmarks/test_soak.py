@@ -13,7 +13,7 @@ from benchmarks.__main__ import main
 from benchmarks.live.agent_process import MODEL
 from benchmarks.live.network import missing, space
 from benchmarks.soak import plan, report
-from benchmarks.soak.judging import Heard, Slope, growth, heard, slope, targets
+from benchmarks.soak.judging import Heard, Slope, growth, heard, settled_slope, slope, targets
 from benchmarks.soak.running import Load, lacking, messages, soak
 from benchmarks.soak.sender import FLOOD_AT_S, SCAN_AT_S, scan_at_s
 
@@ -62,6 +62,13 @@ def test_the_interval_holds_what_it_should() -> None:
 def test_growth_is_of_the_last_tenth_against_the_second() -> None:
     values = [1.0] * 10 + [5.0] * 10 + [100.0] * 70 + [7.0] * 10
     assert growth(values) == 2.0
+
+
+def test_what_fills_in_the_beginning_is_no_slope() -> None:
+    values = np.concatenate([np.linspace(0, 9e7, 60), np.full(540, 9e7)]) + NOISE
+    found = settled_slope(TIMES.tolist(), values.tolist())
+    assert found is not None
+    assert found.low < 0 < found.high
 
 
 def test_few_readings_say_nothing() -> None:
