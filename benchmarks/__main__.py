@@ -9,8 +9,10 @@ from benchmarks.emulation.cli import arm64
 from benchmarks.lab.cli import lab
 from benchmarks.large_table.cli import large_table
 from benchmarks.latency import latency
+from benchmarks.live.cli import live
 from benchmarks.models.cli import compare
 from benchmarks.models.unseen import unseen
+from benchmarks.soak.cli import soak_command
 from benchmarks.throughput.cli import meter, peers
 from benchmarks.time_dimension.cli import time_dimension
 
@@ -28,8 +30,10 @@ main.add_command(demo)
 main.add_command(lab)
 main.add_command(large_table)
 main.add_command(latency)
+main.add_command(live)
 main.add_command(meter)
 main.add_command(peers)
+main.add_command(soak_command)
 main.add_command(time_dimension)
 main.add_command(unseen)
 

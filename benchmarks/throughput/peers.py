@@ -216,15 +216,20 @@ def install(folder: Path) -> None:
         InstallError: pip or apt-get failed; it has said why.
     """
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    _call(sys.executable, "-m", "venv", str(folder / "peers"))
-    _call(str(python_of(folder)), *pip, *REQUIREMENTS)
+    call(sys.executable, "-m", "venv", str(folder / "peers"))
+    call(str(python_of(folder)), *pip, *REQUIREMENTS)
     if shutil.which("apt-get") is None:
         raise InstallError(f"there is no apt-get here; install {', '.join(PACKAGES)} yourself.")
     root = () if os.geteuid() == 0 else ("sudo",)
-    _call(*root, "apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES)
+    call(*root, "apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES)
 
 
-def _call(*command: str) -> None:
+def call(*command: str) -> None:
+    """Run an installer.
+
+    Raises:
+        InstallError: It failed; it has said why.
+    """
     # Our own pins are not theirs.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     environment.pop("PIP_CONSTRAINT", None)

@@ -101,6 +101,8 @@ class Link:
         self._reader: socket.socket | None = None
         self._writer: socket.socket | None = None
         self._farewell_s = 0.0
+        # Whether there ever was a session.
+        self._once = False
 
     def start(self, required: bool = True) -> None:
         """Connect, then keep connected.
@@ -119,6 +121,7 @@ class Link:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         if session is not None:
+            self._once = True
             self._connected.set()
         # A daemon: a service that dies of an error must not hang on its broker.
         self._thread = threading.Thread(
@@ -199,7 +202,8 @@ class Link:
         while not self._stop.wait(wait_s):
             attempt = self._attempt()
             if not isinstance(attempt, BrokerError):
-                _log.info("%s: connected.", self._place)
+                _log.info("%s: connected%s.", self._place, " again" if self._once else "")
+                self._once = True
                 self._connected.set()
                 return attempt
             # Once per cause: an outage of hours is not thousands of lines.

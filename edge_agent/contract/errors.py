@@ -58,7 +58,7 @@ class InputError(EdgeIdsError):
 
 
 class CaptureError(InputError):
-    """A packet capture is cut, of an unknown link type, or not a capture."""
+    """A capture is cut, of an unknown link type, or none; or an interface cannot be captured on."""
 
 
 class TableError(InputError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING
 
+from edge_agent.alerting.address import BrokerAddress, read_password
 from edge_agent.alerting.mqtt import PahoSession
 from edge_agent.capture.live import Connection
 from edge_agent.contract.errors import CaptureError
@@ -13,10 +15,26 @@ from edge_agent.contract.errors import CaptureError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge_agent.alerting.address import BrokerAddress
     from edge_agent.alerting.mqtt import SessionOptions
+    from edge_agent.config.outlets import MqttSection
 
 _log = logging.getLogger(__name__)
+
+
+def broker_address(mqtt: MqttSection) -> BrokerAddress | None:
+    """Where alerts go; None: to standard output.
+
+    Raises:
+        BrokerError: The address, or the password file, cannot be used.
+    """
+    if mqtt.broker is None:
+        return None
+    return BrokerAddress.parse(
+        mqtt.broker,
+        password=read_password(mqtt.password_file, os.environ),
+        ca_file=mqtt.ca_file,
+        allow_plaintext=mqtt.allow_plaintext,
+    )
 
 
 def own_connections(address: BrokerAddress) -> tuple[Connection, ...]:

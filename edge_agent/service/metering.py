@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 # A quiet network's flows are given out this late at most, besides the block time-out.
 _WAIT_S: Final = 0.25
 _COUNT_EVERY_S: Final = 0.5
+# At the end the table's flows wait for the model, this long for each batch.
+_PATIENCE_S: Final = 5.0
 
 
 class MeteringThread(threading.Thread):
@@ -70,7 +72,7 @@ class MeteringThread(threading.Thread):
             while not self._stopping.is_set():
                 self._turn()
             for rows in self._meter.flush():
-                self._queue.put(rows)
+                self._queue.put(rows, patience_s=_PATIENCE_S)
             self._count()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             # Told by the thread that watches us, which ends the service with it.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # A full queue is cut to this share of its room, so that the work of choosing is paid once for many
-# rows that come.
-_CUT_TO: Final = 0.75
+# rows that come. What is left is still a second's work or more.
+_CUT_TO: Final = 0.5
 # Odd, with bits all over: folds an address into one number whose equality is the address's.
 _FOLD: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -50,6 +50,11 @@ class RowQueue:
     ) -> None:
         self._about = np.zeros(room, ROW)
         self._values = np.zeros((room, columns))
+        self._sources = np.zeros(room, np.uint64)
+        self._destinations = np.zeros(room, np.uint64)
+        # Which row is where, oldest first from `_first` on; behind the last that waits, free ones.
+        # Rows stay in their place until they are taken: a row is large, its number is not.
+        self._order = np.arange(room)
         self._first = 0
         self._count = 0
         self._room = room
@@ -62,10 +67,21 @@ class RowQueue:
         self._skipped_alerting = 0
         self._closed = False
 
-    def put(self, rows: FlowRows) -> None:
-        """Take rows in, copying them; never waits for room."""
+    def put(self, rows: FlowRows, patience_s: float = 0.0) -> None:
+        """Take rows in, copying them.
+
+        Args:
+            rows: Valid only now.
+            patience_s: How long to wait for room, each time there is none, before rows are left
+                out. On a live network waiting loses packets; at the end there are none to lose.
+        """
         while len(rows):
             with self._changed:
+                if patience_s:
+                    self._changed.wait_for(lambda: self._count < self._room, patience_s)
+                if self._closed:
+                    self._skipped += len(rows)
+                    return
                 if self._count == self._room:
                     self._sample()
                 taken, rows = rows.split(self._room - self._count)
@@ -91,11 +107,12 @@ class RowQueue:
                     return None
                 self._changed.wait(min(due_s, deadline_s) - now_s)
             count = min(self._count, max_rows)
-            places = self._places(count)
+            places = self._waiting(count)
             rows = FlowRows(self._about[places], self._values[places])
             self._first = (self._first + count) % self._room
             self._count -= count
             self._oldest_s = self._now_s()
+            self._changed.notify_all()
             return rows
 
     def favour(self, sources: NDArray[np.uint8]) -> None:
@@ -104,7 +121,7 @@ class RowQueue:
             self._favoured = _folded(sources)
 
     def close(self) -> None:
-        """No more will be put: `take` gives what is left at once, then None."""
+        """No more is taken in: `take` gives what is left at once, then None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -127,28 +144,27 @@ class RowQueue:
         with self._changed:
             return self._skipped_alerting
 
-    def _places(self, count: int) -> NDArray[np.intp]:
-        return (self._first + np.arange(count)) % self._room
+    def _waiting(self, count: int) -> NDArray[np.intp]:
+        """Where the oldest rows are."""
+        return self._order[(self._first + np.arange(count)) % self._room]
 
     def _append(self, rows: FlowRows) -> None:
         if not self._count:
             self._oldest_s = self._now_s()
-        begin = (self._first + self._count) % self._room
-        front = min(len(rows), self._room - begin)
-        rest = len(rows) - front
-        self._about[begin : begin + front] = rows.about[:front]
-        self._values[begin : begin + front] = rows.values[:front]
-        self._about[:rest] = rows.about[front:]
-        self._values[:rest] = rows.values[front:]
+        behind = self._first + self._count
+        places = self._order[(behind + np.arange(len(rows))) % self._room]
+        self._about[places] = rows.about
+        self._values[places] = rows.values
+        self._sources[places] = _folded(rows.about["source"])
+        self._destinations[places] = _folded(rows.about["destination"])
         self._count += len(rows)
 
     def _sample(self) -> None:
         """Cut a full queue, see the rule above."""
-        order = self._places(self._count)
-        about = self._about[order]
-        sources = _folded(about["source"])
+        places = self._waiting(self._count)
+        sources = self._sources[places]
         alerting = np.isin(sources, self._favoured)
-        kept = np.zeros(len(about), dtype=bool)
+        kept = np.zeros(len(places), dtype=bool)
         first = np.flatnonzero(alerting)
         kept[first[_fair(sources[first], self._cut_to)]] = True
         left = self._cut_to - int(kept.sum())
@@ -156,15 +172,13 @@ class RowQueue:
         if left and len(others):
             keys = sources[others]
             if len(np.unique(keys)) > left:
-                keys = _folded(about["destination"][others])
+                keys = self._destinations[places[others]]
             kept[others[_fair(keys, left)]] = True
         self._skipped += int((~kept).sum())
         self._skipped_alerting += int((alerting & ~kept).sum())
-        chosen = order[kept]
-        count = len(chosen)
-        self._about[:count] = self._about[chosen]
-        self._values[:count] = self._values[chosen]
-        self._first, self._count = 0, count
+        # The queue was full: there are no free places besides those that become free now.
+        self._order = np.concatenate((places[kept], places[~kept]))
+        self._first, self._count = 0, int(kept.sum())
 
 
 def _folded(addresses: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -10,7 +10,13 @@ import numpy as np
 from edge_agent.alerting.limits import IncidentLimits
 from edge_agent.config import reloadable
 from edge_agent.contract.bundle import Bundle
-from edge_agent.contract.errors import EdgeIdsError, InterpreterError, ModelFileError
+from edge_agent.contract.errors import (
+    ConfigError,
+    EdgeIdsError,
+    InterpreterError,
+    ModelFileError,
+)
+from edge_agent.contract.features import CONTEXT
 from edge_agent.detect import interpreter
 from edge_agent.detect.detector import Detector
 from edge_agent.signing import PublicKeys
@@ -37,6 +43,7 @@ def open_detector(config: Config) -> Detector:
     """Open the configured model and see it work, before anything depends on it.
 
     Raises:
+        ConfigError: There are more metering threads than the model can stand.
         KeyFileError: The public key cannot be used.
         ModelFileError: The model file cannot be used, or is not signed by whom it should be.
         InterpreterError: No interpreter can run it, or it does not do what it should.
@@ -44,6 +51,13 @@ def open_detector(config: Config) -> Detector:
     agent = config.agent
     trust = None if agent.public_key is None else PublicKeys.read(agent.public_key)
     bundle = Bundle.open(agent.model, trust)
+    of_context = {feature.name for feature in CONTEXT} & set(bundle.feature_names)
+    if config.capture.threads > 1 and of_context:
+        raise ConfigError(
+            "capture.threads",
+            "this model looks at a flow's neighbourhood, which one thread must see whole",
+            remedy="set it to 1, or use a model without context columns",
+        )
     _try(Detector(bundle, interpreter.load(bundle.flatbuffer, agent.runtime)), agent.model)
     # Another one than was tried: that one has memory laid out for batches that may never come.
     model = interpreter.load(bundle.flatbuffer, agent.runtime)

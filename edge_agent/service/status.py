@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_agent.capture.live import InterfaceCounts
 
+_STATM: Final = Path("/proc/self/statm")
 # From the batch's wait to the longest life of a flow that is given out.
 _DELAYS_S: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 10.0, 20.0, 60.0)
 _WAITS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -105,8 +107,8 @@ class Delays:
 
 def resident_bytes() -> int:
     """Memory of this process that is in RAM."""
-    with open("/proc/self/statm", encoding="ascii") as stream:  # noqa: PTH123 - often
-        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    # In bytes: once privileges are dropped, the files of a codec may be out of reach.
+    return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def stats(status: Status, delays: Delays, started_s: float) -> dict[str, object]:

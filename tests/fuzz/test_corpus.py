@@ -40,8 +40,8 @@ SPOILED: Final = {
     ),
     "a tag put where another frame may be": (
         "ring.c",
-        " || link_at < FRAME_HEAD_BYTES + TAG_BYTES",
-        "",
+        "link_at < FRAME_HEAD_BYTES + TAG_BYTES",
+        "link_at < TAG_BYTES",
         "rings",
     ),
     "a packet taken twice": (

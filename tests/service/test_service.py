@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.checking.checks import CHECKS
-from edge_agent.cli import _CHECKS
+from edge_agent.contract.bundle import Bundle, ModelFeature
+from edge_agent.contract.features import CONTEXT
+from edge_agent.service_commands import CHECKS as CHECKS_BY_NAME
 from tests.agent.conftest import LAB_MODEL
 from tests.capture.network import awaited, datagram
 from tests.service.conftest import ATTACKER, PYTHON_IN, scan, seconds_ago
@@ -24,6 +27,8 @@ from tests.service.conftest import ATTACKER, PYTHON_IN, scan, seconds_ago
 if TYPE_CHECKING:
     from tests.service.conftest import Agents
 
+
+TINY_MODEL = Path(__file__).parents[1] / "detect" / "data" / "tiny.tflite"
 
 _FLOOD = """
 import socket, sys, time
@@ -50,12 +55,13 @@ def test_a_scan_is_told_in_wall_time_and_ends_with_the_service(agents: Agents) -
 
 
 def test_what_is_in_the_table_is_scored_at_the_end(agents: Agents) -> None:
-    agent = agents.watched()
+    # More than the queue holds.
+    agent = agents.watched("--set", "detect.queue_rows=256")
     # Unanswered, so that the flows are still open when the end comes.
-    agents.space.send("far", *scan(range(1, 201))[::2])
-    awaited(lambda: agent.metric("edge_ids_packets_total") == 200, "all packets metered")
+    agents.space.send("far", *scan(range(1, 2001))[::2])
+    awaited(lambda: agent.metric("edge_ids_packets_total") == 2000, "all packets metered")
     assert agent.stop() == 0
-    assert "200 flows (0 skipped)" in agent.log
+    assert "2,000 flows (0 skipped)" in agent.log
 
 
 def test_one_interface_may_go_and_come_back(agents: Agents) -> None:
@@ -151,6 +157,20 @@ def test_it_ends_in_time_under_full_load(agents: Agents) -> None:
     assert agent.tells("end")["source"] == ATTACKER
 
 
+def test_two_threads_share_the_flows_whole(agents: Agents, tmp_path: Path) -> None:
+    # A model that does not look at neighbourhoods: what it says of flows is of no interest here.
+    tiny = Bundle.open(TINY_MODEL)
+    own = [feature for feature in tiny.profile.features if feature not in CONTEXT]
+    features = tuple(ModelFeature(one.name, one.unit) for one in own[: len(tiny.features)])
+    dataclasses.replace(tiny, features=features).save(tmp_path / "model.tflite")
+    agent = agents.watched("--set", "capture.threads=2", model=tmp_path / "model.tflite")
+    agent.scan(range(1, 501))
+    awaited(lambda: agent.metric("edge_ids_packets_total") == 1000, "all packets metered")
+    assert agent.stop() == 0
+    # Torn in two, a flow would be counted twice.
+    assert "1,000 packets (0 dropped), 500 flows (0 skipped)" in agent.log
+
+
 def test_when_flows_come_too_fast_it_samples_and_says_so(agents: Agents) -> None:
     # Flows end in bursts, a second after their last packet, which a queue this small cannot hold.
     agent = agents.watched("--set", "detect.queue_rows=256")
@@ -206,6 +226,13 @@ def test_a_full_disk_behind_its_output_does_not_end_it(agents: Agents) -> None:
     agent.saw("cannot be written")
     assert agent.process.poll() is None
     assert agent.stop() == 0
+
+
+def test_more_memory_than_its_budget_is_said(agents: Agents) -> None:
+    agent = agents.run(
+        *("--set", "budget.memory_bytes=67108864", "--set", "capture.ring_bytes=67108864")
+    )
+    agent.saw("more than the 67 MB of budget.memory_bytes")
 
 
 def test_systemd_is_told_when_it_is_ready_reloads_lives_and_stops(
@@ -283,4 +310,4 @@ def test_check_says_whether_it_can_run_here(agents: Agents) -> None:
 
 
 def test_every_check_can_be_left_out() -> None:
-    assert tuple(CHECKS) == _CHECKS
+    assert tuple(CHECKS) == CHECKS_BY_NAME

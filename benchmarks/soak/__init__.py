@@ -1,0 +1,1 @@
+"""The agent under load for long, with a real broker: does it stay as it is?"""
