@@ -64,7 +64,7 @@ def test_columns_may_differ_in_the_last_digit_alone(tmp_path: Path, there: str, 
         text = path.read_text("utf-8").replace("score", "Src Flows 10s,score")
         path.write_text(text.replace("0.9000", f"{value},0.9000"), encoding="utf-8")
         tables.append(path)
-    assert compared(*tables, "1")[0] == code
+    assert compared(tables[0], tables[1], "1")[0] == code
 
 
 def test_empty_tables_prove_nothing(tmp_path: Path) -> None:
