@@ -5,6 +5,9 @@
 #   make test      linters, types and all tests, in three environments
 #   make lint      linters and types alone
 #   make bench     the figures of the README
+#   make deb       Debian packages of the agent for amd64 and arm64 (packaging/README.md: what it needs)
+#   make test-deb  builds, installs, runs under systemd and purges them in Debian 12 roots; as root
+#   make test-arm64  the agent's tests and verdicts on an emulated 64-bit Arm; as root
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -21,7 +24,7 @@ STATION_TESTS = $(filter-out $(AGENT_TESTS) tests/__pycache__,$(patsubst %/,%,$(
 # The compiled part is built when the package is installed.
 SOURCES = pyproject.toml setup.py constraints.txt $(wildcard edge_agent/native/*.[ch])
 
-.PHONY: install demo test test-base test-tflite test-station lint bench clean
+.PHONY: install demo test test-base test-tflite test-station lint bench deb test-deb test-arm64 clean
 
 install: .venv/.installed
 
@@ -72,6 +75,16 @@ bench: .venv/.installed
 	    --capture benchmarks/lab/sessions/session-b/capture.pcap.gz \
 	    --truth benchmarks/lab/sessions/session-b/truth.json
 	.venv/bin/python -m benchmarks latency demo-output/run demo-output/model.tflite
+
+deb: .venv/.installed
+	PYTHON=.venv/bin/python packaging/build-deb amd64 build/debian
+	PYTHON=.venv/bin/python packaging/build-deb arm64 build/debian
+
+test-deb: .venv/.installed
+	EDGE_IDS_TEST_PACKAGES=1 .venv/bin/python -m pytest --quiet tests/packaging
+
+test-arm64: .venv/.installed
+	PYTHON=.venv/bin/python packaging/test-arm64 build/test-arm64 $(AGENT_TESTS)
 
 clean:
 	rm -rf .venv .venv-base .venv-tflite demo-output build *.egg-info

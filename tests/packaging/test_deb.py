@@ -29,6 +29,10 @@ _missing = [
     if shutil.which(name) is None
 ]
 pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("EDGE_IDS_TEST_PACKAGES") != "1",
+        reason="takes minutes, root and Debian's packages: make test-deb",
+    ),
     pytest.mark.skipif(bool(_missing), reason=f"{', '.join(_missing)} missing"),
     # Wheels are fetched, a root is made, and systemd takes its time to give up.
     pytest.mark.timeout(900),

@@ -104,7 +104,9 @@ def test_without_a_service_manager_nothing_is_said() -> None:
 
 
 def test_a_watchdog_that_is_meant_for_another_process_is_not_ours() -> None:
-    assert Notifier({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid() + 1)}).watchdog_s == 0
+    assert (
+        Notifier({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid() + 1)}).watchdog_s == 0
+    )
     assert Notifier({"WATCHDOG_USEC": "2000000"}).watchdog_s == 2
 
 
