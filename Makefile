@@ -77,14 +77,14 @@ bench: .venv/.installed
 	.venv/bin/python -m benchmarks latency demo-output/run demo-output/model.tflite
 
 deb: .venv/.installed
-	PYTHON=.venv/bin/python packaging/build-deb amd64 build/debian
-	PYTHON=.venv/bin/python packaging/build-deb arm64 build/debian
+	PYTHON=$(CURDIR)/.venv/bin/python packaging/build-deb amd64 build/debian
+	PYTHON=$(CURDIR)/.venv/bin/python packaging/build-deb arm64 build/debian
 
 test-deb: .venv/.installed
 	EDGE_IDS_TEST_PACKAGES=1 .venv/bin/python -m pytest --quiet tests/packaging
 
 test-arm64: .venv/.installed
-	PYTHON=.venv/bin/python packaging/test-arm64 build/test-arm64 $(AGENT_TESTS)
+	PYTHON=$(CURDIR)/.venv/bin/python packaging/test-arm64 build/test-arm64 $(AGENT_TESTS)
 
 clean:
 	rm -rf .venv .venv-base .venv-tflite demo-output build *.egg-info
