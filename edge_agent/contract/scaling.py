@@ -195,8 +195,10 @@ class Scaler:
         if self.kind == "log1p":
             values = _signed_log1p(values)
         low, high = self.table[:, 0], self.table[:, 1]
+        high = np.where(high > low, high, low + np.float32(1))
         span = np.where(high > low, high - low, np.float32(1))
-        scaled: NDArray[np.float32] = np.clip((values - low) / span, 0, 1).astype(np.float32)
+        # Cut first: what is far beyond a range that is nearly nothing would overflow.
+        scaled: NDArray[np.float32] = ((np.clip(values, low, high) - low) / span).astype(np.float32)
         return scaled
 
     def to_bytes(self) -> bytes:

@@ -78,6 +78,12 @@ def test_results_lie_between_0_and_1(raw: np.ndarray, kind: str, other: np.ndarr
     assert ((scaled >= 0) & (scaled <= 1)).all()
 
 
+def test_a_range_of_nearly_nothing_does_not_overflow() -> None:
+    tiny = np.array([[3.016e-41], [0.0]], np.float32)
+    scaled = Scaler.fit("minmax", tiny).transform(np.array([[1.0], [-1.0]], np.float32))
+    assert scaled[:, 0].tolist() == [1.0, 0.0]
+
+
 @given(
     st_numpy.arrays(np.float32, (40, 3), elements=st.one_of(finite, st.sampled_from([0.0, 1.0]))),
     st_numpy.arrays(np.float32, (30, 3), elements=st.one_of(finite, awkward, st.just(math.nan))),
