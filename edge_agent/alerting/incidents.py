@@ -103,6 +103,10 @@ class IncidentTable:
         self._seen: RecentTable[Window] = RecentTable(limits.max_seen)
         self._pending: RecentTable[Pending] = RecentTable(limits.max_pending)
         self._watches: RecentTable[VictimWatch] = RecentTable(limits.max_victims)
+        # Flagged flows by source, of sources that open incidents of many sources took in.
+        self._taken_in: RecentTable[Window] = RecentTable(limits.max_pending)
+        # All flows but those that open incidents of many sources took in: what one victim's flood
+        # is must not make an attack of a false alarm elsewhere.
         self._all_seen = Window(0)
         self._all_flagged = Window(0)
         self._begun = 0
@@ -138,7 +142,6 @@ class IncidentTable:
             self._all_seen.add(self._bucket, count)
         for verdict in verdicts:
             self._flagged_flows += 1
-            self._all_flagged.add(self._bucket)
             self._place(verdict)
         return self._report()
 
@@ -222,8 +225,9 @@ class IncidentTable:
             self._take_pending(oldest[0], expired=True)
         while (watch := self._watches.oldest()) and watch[1].bucket < self._bucket - 1:
             self._watches.pop(watch[0])
-        while (window := self._seen.oldest()) and window[1].bucket < self._bucket - 1:
-            self._seen.pop(window[0])
+        for table in (self._seen, self._taken_in):
+            while (window := table.oldest()) and window[1].bucket < self._bucket - 1:
+                table.pop(window[0])
 
     def _place(self, verdict: Verdict) -> None:
         """Count a flow in the one place where it belongs."""
@@ -231,6 +235,8 @@ class IncidentTable:
         victim_key = ("distributed", verdict.destination)
         distributed = self._open.get(victim_key)
         watch = distributed.watch if distributed else self._watch(victim_key)
+        if distributed is None:
+            self._all_flagged.add(self._bucket)
         if watch is not None:
             watch.add(verdict.source, self._bucket)
             if distributed is None and self._is_distributed(watch):
@@ -243,11 +249,37 @@ class IncidentTable:
             ):
                 own.alive_us = self._now_us
         elif distributed is not None and watch is not None:
+            if self._stands_out(verdict) and self._has_room():
+                first = Tally(1, self._limits.max_targets)
+                first.add(verdict)
+                self._begin(source_key, 1, (first,)).flagged.add(self._bucket)
+                return
             distributed.tally.add(verdict)
-            if distributed.alive_us < self._now_us and self._is_distributed(watch):
+            distributed.flagged.add(self._bucket)
+            self._all_seen.add(self._bucket, -1)
+            if distributed.alive_us < self._now_us and self._is_distributed(
+                watch, distributed.flagged.total(self._bucket)
+            ):
                 distributed.alive_us = self._now_us
         else:
             self._hold(source_key, verdict)
+
+    def _stands_out(self, verdict: Verdict) -> bool:
+        """Whether a source among many does far more than they: then it is an attack of its own.
+
+        A scanner of a host that is being flooded, say. A host that a botnet attacks is attacked by
+        each of its members alike, and an invented address hardly comes twice.
+        """
+        window = self._taken_in.touch(verdict.source)
+        if window is None:
+            window = Window(self._bucket)
+            self._taken_in.put(verdict.source, window)
+        window.add(self._bucket)
+        flows = window.total(self._bucket)
+        if flows % self._limits.outstanding_flows:
+            return False
+        usual = sum(one.total(self._bucket) for one in self._taken_in) / len(self._taken_in)
+        return flows >= self._limits.outstanding_times * usual
 
     def _watch(self, victim_key: Key) -> VictimWatch:
         watch = self._watches.touch(victim_key)
@@ -302,14 +334,16 @@ class IncidentTable:
         window = self._seen.peek(source)
         return limits.exceeds_noise(flagged, window.total(self._bucket) if window else 0)
 
-    def _is_distributed(self, watch: VictimWatch) -> bool:
+    def _is_distributed(self, watch: VictimWatch, taken_in: int = 0) -> bool:
         """Whether so many sources against one victim are an attack.
 
         A busy server draws a false alarm each from many clients. Judged by those clients alone
-        they would look bad (they are the flagged ones), so all traffic is the yardstick.
+        they would look bad (they are the flagged ones), so all traffic is the yardstick, and the
+        flows that the victim's open incident has taken in lately.
         """
         return watch.crowded(self._bucket) and self._limits.exceeds_noise(
-            self._all_flagged.total(self._bucket), self._all_seen.total(self._bucket)
+            self._all_flagged.total(self._bucket) + taken_in,
+            self._all_seen.total(self._bucket) + taken_in,
         )
 
     def _has_room(self) -> bool:

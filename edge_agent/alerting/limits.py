@@ -24,6 +24,9 @@ class IncidentLimits:
             int8 output saturates: false positives too reach its highest code.
         distributed_sources: Sources flagged against one victim within the window that make one
             distributed incident. A household has fewer devices that all misbehave at once.
+        outstanding_flows: Flagged flows of one source among many that may make an attack of its
+            own: a scan has as many in a second.
+        outstanding_times: How many times as many as the sources beside it has.
         quiet_s: An incident ends when its evidence has been gone this long. Tools pause between
             rounds for seconds, not for a minute.
         update_after_s: First update of a lasting incident; the next ones follow at three times the
@@ -48,6 +51,8 @@ class IncidentLimits:
     noise_sigmas: float = 4.0
     lone_score: float | None = None
     distributed_sources: int = 20
+    outstanding_flows: int = 20
+    outstanding_times: float = 5.0
     quiet_s: float = 60.0
     update_after_s: float = 10.0
     max_update_after_s: float = 900.0
@@ -65,6 +70,8 @@ class IncidentLimits:
             "window_s",
             "min_flows",
             "distributed_sources",
+            "outstanding_flows",
+            "outstanding_times",
             "quiet_s",
             "update_after_s",
             "max_pending",

@@ -267,6 +267,48 @@ def test_a_flood_on_random_ports_is_distributed_too() -> None:
     assert (new.source, new.flows, new.port_count) == ("many", 200, 200)
 
 
+def _flooded(incidents: IncidentTable, seconds: range, each: int = 200) -> list[Alert]:
+    """Some seconds of invented sources against the usual victim."""
+    alerts: list[Alert] = []
+    for second in seconds:
+        sources = [f"203.{second}.{i // 256}.{i % 256}" for i in range(each)]
+        alerts += incidents.add(
+            [flow(second, source) for source in sources], now(second), dict.fromkeys(sources, 1)
+        )
+    return alerts
+
+
+def test_a_scanner_of_a_flooded_host_is_told_by_its_own_name() -> None:
+    incidents = table()
+    assert {alert.source for alert in _flooded(incidents, range(3))} == {"many"}
+    scan = [flow(3, "10.44.0.66", port=port) for port in range(1, 101)]
+    alerts = incidents.add(scan, now(3), {"10.44.0.66": 100})
+    assert [(alert.event, alert.source) for alert in alerts] == [("new", "10.44.0.66")]
+    # What the other one had taken in before stays there: every flow counts once.
+    ended = {alert.source: alert.flows for alert in incidents.close(now(4))}
+    assert ended["10.44.0.66"] == 81
+    assert ended["many"] == 600 + 19
+
+
+def test_members_of_a_botnet_are_one_incident_however_much_each_does() -> None:
+    incidents = table()
+    alerts = []
+    for second in range(10):
+        flows = [flow(second, f"203.0.113.{i}") for i in range(50) for _ in range(20)]
+        alerts += incidents.add(flows, now(second))
+    assert {alert.source for alert in alerts} == {"many"}
+
+
+def test_a_flood_makes_no_attack_of_false_alarms_elsewhere() -> None:
+    incidents = table()
+    _flooded(incidents, range(5), each=2000)
+    clients = [f"198.51.100.{i}" for i in range(100)]
+    alerts = incidents.add(
+        [flow(5, client, "10.44.0.9") for client in clients], now(5), dict.fromkeys(clients, 200)
+    )
+    assert [alert for alert in alerts if "10.44.0.9" in alert.targets] == []
+
+
 def test_announced_incidents_of_one_source_end_in_the_distributed_one() -> None:
     incidents = table()
     first = incidents.add([flow(0, "10.0.0.1")] * 3 + [flow(0, "10.0.0.2")] * 3, now(0))
